@@ -1,0 +1,88 @@
+"""icey: a network runtime in pure standard-library Python.
+
+`import icey` reaches everything: icey.Loop, icey.TCPSocket, icey.http.Server, ... Names are looked up when they are first
+used (PEP 562); importing does nothing else.
+"""
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import http as http
+    from .base.application import run as run
+    from .base.errors import AffinityError as AffinityError
+    from .base.errors import BadRequest as BadRequest
+    from .base.errors import BorrowError as BorrowError
+    from .base.errors import ConnectError as ConnectError
+    from .base.errors import ContractError as ContractError
+    from .base.errors import Deadline as Deadline
+    from .base.errors import GraphError as GraphError
+    from .base.errors import HttpError as HttpError
+    from .base.errors import IceyError as IceyError
+    from .base.errors import IncompleteBody as IncompleteBody
+    from .base.errors import NetError as NetError
+    from .base.errors import NotSupported as NotSupported
+    from .base.errors import PeerClosed as PeerClosed
+    from .base.errors import ProtocolError as ProtocolError
+    from .base.errors import QueueFull as QueueFull
+    from .base.errors import RequestTimeout as RequestTimeout
+    from .base.errors import ResolveError as ResolveError
+    from .base.errors import StateError as StateError
+    from .base.errors import TLSError as TLSError
+    from .base.errors import TooLarge as TooLarge
+    from .base.errors import WebSocketError as WebSocketError
+    from .base.handle import Handle as Handle
+    from .base.limits import Limits as Limits
+    from .base.loop import Loop as Loop
+    from .base.poll import Poll as Poll
+    from .base.signal import LocalSignal as LocalSignal
+    from .base.signal import Signal as Signal
+    from .base.signal import ThreadSignal as ThreadSignal
+    from .base.state import Stateful as Stateful
+    from .base.stream import Stream as Stream
+    from .base.synchronizer import Synchronizer as Synchronizer
+    from .base.timer import Idler as Idler
+    from .base.timer import Timer as Timer
+    from .net.adapter import Adapter as Adapter
+    from .net.address import Address as Address
+    from .net.tcp import TCPListener as TCPListener
+    from .net.tcp import TCPSocket as TCPSocket
+
+_HOME = {
+    "base.application": "run",
+    "base.errors": "AffinityError BadRequest BorrowError ConnectError ContractError Deadline GraphError HttpError IceyError"
+    " IncompleteBody NetError NotSupported PeerClosed ProtocolError QueueFull RequestTimeout ResolveError StateError"
+    " TLSError TooLarge WebSocketError",
+    "base.handle": "Handle",
+    "base.limits": "Limits",
+    "base.loop": "Loop",
+    "base.poll": "Poll",
+    "base.signal": "LocalSignal Signal ThreadSignal",
+    "base.state": "Stateful",
+    "base.stream": "Stream",
+    "base.synchronizer": "Synchronizer",
+    "base.timer": "Idler Timer",
+    "net.adapter": "Adapter",
+    "net.address": "Address",
+    "net.tcp": "TCPListener TCPSocket",
+    "http": "",
+}
+_LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
+_LAZY["http"] = "http"
+
+__all__ = ["__version__", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))
+    found: object = __import__(module, globals(), None, ("",), 1)
+    if module != name:
+        found = getattr(found, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> "list[str]":
+    return sorted(set(globals()) | set(_LAZY))

@@ -1,0 +1,1 @@
+"""The substrate: loop, handles, signals, streams, buffers. Imports nothing by itself."""

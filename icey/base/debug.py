@@ -1,0 +1,65 @@
+"""The debug switch, creation sites, and the words in which a violation is reported.
+
+Rules: debug mode is chosen when a loop is made (`Loop(debug=True)` or ICEY_DEBUG=1) and by picking methods or
+classes there, never by an `if` on each call, so release mode pays nothing.
+
+Not here: the checks themselves. Each stands in the file whose contract it guards.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Optional
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def switched_on(debug: Optional[bool]) -> bool:
+    """What a loop's `debug` argument means: itself, or for None the ICEY_DEBUG environment variable."""
+    if debug is None:
+        return os.environ.get("ICEY_DEBUG", "") not in ("", "0")
+    return bool(debug)
+
+
+def caller() -> str:
+    """Where the program called into icey: "file:line in function" of the nearest frame outside the package."""
+    frame: Optional[FrameType] = sys._getframe(1)
+    inside = True
+    while frame is not None:
+        inside = frame.f_code.co_filename.startswith(_PACKAGE)
+        if not inside:
+            return "%s:%d in %s" % (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        frame = frame.f_back
+    return "inside icey"
+
+
+def stack() -> str:
+    """The stack of the call into icey, frames of the package left out, the nearest last."""
+    lines = []
+    frame: Optional[FrameType] = sys._getframe(1)
+    while frame is not None and len(lines) < 12:
+        code = frame.f_code
+        if not code.co_filename.startswith(_PACKAGE):
+            lines.append("  %s:%d in %s" % (code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return "\n".join(reversed(lines))
+
+
+def place(fn: Any) -> str:
+    """Names a slot for a report: function, file and line where there are any, else its repr."""
+    inner = fn
+    while hasattr(inner, "func"):  # functools.partial
+        inner = inner.func
+    inner = getattr(inner, "__func__", inner)
+    code = getattr(inner, "__code__", None)
+    if code is None:
+        code = getattr(getattr(type(inner), "__call__", None), "__code__", None)
+    name = getattr(inner, "__qualname__", None) or repr(fn)
+    if code is None:
+        return name
+    return "%s (%s:%d)" % (name, code.co_filename, code.co_firstlineno)

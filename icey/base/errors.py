@@ -1,0 +1,170 @@
+"""Every error icey raises, in one tree.
+
+    IceyError
+      ContractError(RuntimeError)   a rule of the runtime was broken; the program is wrong
+        AffinityError  BorrowError  GraphError  StateError
+      QueueFull(BufferError)        a send would pass the queue's cap; nothing of it was taken
+      NetError(OSError)             the network said no
+        ResolveError  ConnectError  TLSError  PeerClosed  Deadline(TimeoutError)
+      ProtocolError(ValueError)     the peer sent what its protocol forbids
+        HttpError -> BadRequest TooLarge IncompleteBody ...
+        WebSocketError
+
+Rule: an error teaches. A ContractError says in three parts what happened, which contract that breaks
+(by the name the README uses) and what to do instead.
+
+Not here: how violations are noticed (each file keeps its own rule) and how they are reported (debug.py).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable, List, Optional, Sequence, Tuple
+
+
+class IceyError(Exception):
+    """The root of the tree: catches all that icey raises by itself."""
+
+
+class ContractError(IceyError, RuntimeError):
+    """A rule of the runtime was broken. The text has three parts: what happened, which contract, what to do."""
+
+    contract = "runtime contract"
+
+    def __init__(self, what: str, fix: str = "", contract: Optional[str] = None) -> None:
+        if contract is not None:
+            self.contract = contract
+        self.what = what
+        self.fix = fix
+        super().__init__(what, fix)
+
+    def __str__(self) -> str:
+        text = "%s. Contract: %s." % (self.what, self.contract)
+        return text + " Instead: %s." % self.fix if self.fix else text
+
+
+class AffinityError(ContractError):
+    """An object was touched from a thread (or a forked process) that does not own its loop."""
+
+    contract = "loop affinity"
+
+
+class BorrowError(ContractError):
+    """Lent memory was kept, or changed, past the moment it was lent for."""
+
+    contract = "borrowed buffers"
+
+
+class GraphError(ContractError):
+    """A packet graph is unsound, or was changed while it runs."""
+
+    contract = "live graphs do not change"
+
+
+class StateError(ContractError):
+    """A call that its object's state does not allow."""
+
+    contract = "calls follow states"
+
+
+class QueueFull(IceyError, BufferError):
+    """The send would pass `max_queue`. Nothing of it was taken and the stream lives: wait for `on_drain`."""
+
+
+class NetError(IceyError, OSError):
+    """The network, or the other side, said no."""
+
+
+class ResolveError(NetError):
+    """A host name could not be turned into an address."""
+
+
+class ConnectError(NetError):
+    """No address could be connected. `attempts` holds (address, exception) pairs, in the order tried."""
+
+    def __init__(self, message: str, attempts: Sequence[Tuple[Any, BaseException]] = ()) -> None:
+        super().__init__(message)
+        self.attempts: List[Tuple[Any, BaseException]] = list(attempts)
+
+
+class TLSError(NetError):
+    """The TLS handshake or a record failed."""
+
+
+class PeerClosed(NetError):
+    """The other side went away before what was under way had ended."""
+
+
+class Deadline(NetError, TimeoutError):
+    """A time limit passed (see Limits for which there are)."""
+
+
+class ProtocolError(IceyError, ValueError):
+    """The peer sent what its protocol forbids."""
+
+
+class HttpError(ProtocolError):
+    """An HTTP failure with the status that answers it: raised from a server's slot, it *is* the answer.
+
+    status: 400 to 599. headers: pairs to add to the answer. reason: one line of text for the body and the log.
+    """
+
+    status = 500
+
+    def __init__(
+        self, status: Optional[int] = None, reason: str = "", headers: Iterable[Tuple[str, str]] = ()
+    ) -> None:
+        if status is not None:
+            self.status = status
+        self.reason = reason
+        self.headers = list(headers)
+        super().__init__(self.status, reason)
+
+    def __str__(self) -> str:
+        return "%d %s" % (self.status, self.reason) if self.reason else str(self.status)
+
+
+class BadRequest(HttpError):
+    """400: the message breaks the grammar of RFC 9110 or 9112."""
+
+    status = 400
+
+    def __init__(self, reason: str = "", status: Optional[int] = None, headers: Iterable[Tuple[str, str]] = ()) -> None:
+        super().__init__(status, reason, headers)
+
+
+class TooLarge(BadRequest):
+    """413, 414 or 431: a body, a target or a head is larger than the limits allow."""
+
+    status = 413
+
+
+class RequestTimeout(BadRequest):
+    """408: the request did not come in time."""
+
+    status = 408
+
+
+class NotSupported(BadRequest):
+    """501 or 505: a transfer coding or an HTTP version that icey does not speak."""
+
+    status = 501
+
+
+class IncompleteBody(BadRequest):
+    """The input ended inside a message (RFC 9112 section 8)."""
+
+    status = 400
+
+
+class WebSocketError(ProtocolError):
+    """A WebSocket rule was broken. `close_code`: what to close with (RFC 6455 section 7.4.1)."""
+
+    def __init__(self, close_code: int, reason: str = "") -> None:
+        super().__init__(close_code, reason)
+        self.close_code = close_code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return "%d %s" % (self.close_code, self.reason)

@@ -1,0 +1,1 @@
+"""Sockets: addresses, TCP, adapters. Imports nothing by itself."""

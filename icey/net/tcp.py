@@ -1,0 +1,328 @@
+"""TCPSocket and TCPListener, over IPv4, IPv6 and Unix sockets.
+
+Rules
+- A listener listens from its construction. An accepted socket is yours; with nobody attached to `on_accept` it is closed.
+- Accepting goes in batches, so that a flood of connections does not keep the others from being served.
+- Out of descriptors (EMFILE, ENFILE): the listener rests for a moment and tries again; one log line a second at most.
+- `connect` takes a numeric address. Its outcome always comes from the loop: `on_connect`, or `on_error` and `on_close`.
+
+Not here: names (dns.py) and several addresses of one name (connect.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from ..base import log
+from ..base.errors import ConnectError, Deadline, StateError
+from ..base.handle import CLOSING, OPEN, Handle
+from ..base.poller import READ
+from ..base.signal import Event
+from ..base.stream import CONNECTING, DOWN, UP, Stream
+from .address import AF_UNIX, Address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional, Tuple, Union
+
+    from ..base.loop import Loop
+    from ..base.timer import Timer
+
+    AddressLike = Union[Address, str, Tuple[str, int]]
+
+BATCH = 64
+REST = 0.1  # seconds a listener out of descriptors waits
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class TCPSocket(Stream):
+    """A stream that connects: `connect`, then as Stream. Sends made while it connects are queued."""
+
+    __slots__ = ("_peer", "_connect_timer")
+
+    on_connect = Event("on_connect(sock): connected")
+
+    def __init__(self, loop: Loop, sock: Optional[socket.socket] = None, peer: Any = None) -> None:
+        self._peer = peer
+        self._connect_timer: Optional[Timer] = None
+        super().__init__(loop, sock)
+
+    def connect(
+        self, address: AddressLike, port: Optional[int] = None, *, timeout: Optional[float] = None
+    ) -> None:
+        """Connects to a numeric host and port, an Address, or a Unix socket ("unix:/path").
+
+        timeout: seconds. Failure is told as on_error(sock, ConnectError), with each attempt in `.attempts`, then on_close.
+        StateError when it was connected already, ValueError for a host that is a name.
+        """
+        self._check()
+        self._require_open("connect")
+        if self._link != DOWN:
+            raise StateError("connect() on a socket that is connected or connecting", "make a new TCPSocket",
+                             "start, then send")
+        target = Address.of(address, port)
+        if target.family is None:
+            raise ValueError("connect() takes a numeric address; %r is a name, and names are not resolved yet" % target.host)
+        self._peer = target
+        sock = socket.socket(target.family, socket.SOCK_STREAM)
+        self._use_socket(sock, CONNECTING)
+        try:
+            error = sock.connect_ex(target.sockaddr())
+        except OSError as exc:
+            error = exc.errno or errno.EINVAL
+        if error and error not in _IN_PROGRESS:
+            self.loop.call_soon(self._connect_failed, OSError(error, os.strerror(error)))
+        elif not error:
+            self.loop.call_soon(self._connected)
+        else:
+            self._update()
+        if timeout is not None:
+            self._connect_timer = self.loop.call_later(timeout, self._connect_late, timeout)
+
+    def set_no_delay(self, on: bool = True) -> None:
+        """TCP_NODELAY: small sends go at once. Nothing happens on a Unix socket."""
+        self._option("set_no_delay", socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
+
+    def set_keep_alive(self, on: bool = True) -> None:
+        """SO_KEEPALIVE: the kernel probes an idle peer."""
+        self._option("set_keep_alive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, on)
+
+    @property
+    def local(self) -> Optional[Address]:
+        """Our address, None before connect and after close."""
+        try:
+            return Address.from_sockaddr(self.sock.getsockname())
+        except (OSError, AttributeError):
+            return None
+
+    @property
+    def peer(self) -> Optional[Address]:
+        """The peer's address (kept after close), None before connect."""
+        if self._peer is not None and not isinstance(self._peer, Address):
+            self._peer = Address.from_sockaddr(self._peer)
+        return self._peer
+
+    def _option(self, verb: str, level: int, option: int, on: bool) -> None:
+        self._check()
+        if self.sock is None:
+            raise StateError("%s() before connect()" % verb, "connect first", "start, then send")
+        if self._phase == OPEN and self.sock.family != AF_UNIX:
+            self.sock.setsockopt(level, option, on)
+
+    def _connected(self) -> None:
+        if self._link != CONNECTING or self._phase > CLOSING:
+            return
+        error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._connect_failed(OSError(error, os.strerror(error)))
+            return
+        self._stop_connect_timer()
+        self._link = UP
+        self._flush()
+        self._update()
+        if self._phase == OPEN:
+            if self._out:
+                self._drained()
+            self._emit("on_connect", self)
+
+    def _connect_late(self, timeout: float) -> None:
+        if self._link == CONNECTING:
+            self._connect_failed(Deadline("not connected within %g s" % timeout))
+
+    def _connect_failed(self, exc: OSError) -> None:
+        if self._link == CONNECTING:
+            failure = ConnectError("cannot connect to %s: %s" % (self._peer, exc.strerror or exc), [(self._peer, exc)])
+            failure.__cause__ = exc
+            failure.errno = exc.errno
+            self._break(failure)
+
+    def _stop_connect_timer(self) -> None:
+        if self._connect_timer is not None:
+            self._connect_timer.abort()
+            self._connect_timer = None
+
+    def _silence(self) -> None:
+        self._stop_connect_timer()
+        super()._silence()
+
+    def _name(self) -> str:
+        return "%s %s" % (type(self).__name__, self._peer) if self._peer is not None else type(self).__name__
+
+
+class TCPListener(Handle):
+    """Listens on `address` (an Address, (host, port) or text) from now on; OSError where that cannot be.
+
+    backlog: connections the kernel keeps waiting. reuse_port: several processes share the port. fd: an inherited
+    descriptor that is bound already (it is duplicated; `address` is then ignored and may be None).
+    A Unix socket's file is made anew if nobody listens on the old one, and removed at the end.
+    """
+
+    __slots__ = ("sock", "address", "_interest", "_rest_timer", "_said", "_unlink")
+
+    on_accept = Event("on_accept(listener, sock): a connection, yours from now on")
+    on_error = Event("on_error(listener, exc): accepting failed; the listener goes on")
+
+    def __init__(
+        self,
+        loop: Loop,
+        address: Optional[AddressLike],
+        *,
+        backlog: int = 1024,
+        reuse_port: bool = False,
+        fd: Optional[int] = None,
+    ) -> None:
+        super().__init__(loop)
+        self._interest = 0
+        self._rest_timer: Optional[Timer] = None
+        self._said = float("-inf")
+        self._unlink: Optional[str] = None
+        if fd is not None:
+            self.sock = socket.socket(fileno=os.dup(fd))
+        else:
+            if address is None:
+                raise ValueError("a listener needs an address or a descriptor")
+            self.sock = self._bound(Address.of(address), reuse_port)
+        try:
+            self.sock.setblocking(False)
+            self.sock.listen(backlog)
+        except BaseException:
+            self._free()
+            raise
+        self.address = Address.from_sockaddr(self.sock.getsockname())
+        self._activate()
+        self._watch(True)
+
+    def pause(self) -> None:
+        """Accepts no more for now: connections wait in the kernel's backlog."""
+        self._check()
+        self._stop_resting()
+        self._watch(False)
+
+    def resume(self) -> None:
+        """Accepts again."""
+        self._check()
+        if self._phase == OPEN:
+            self._watch(True)
+
+    def _bound(self, address: Address, reuse_port: bool) -> socket.socket:
+        if address.family is None:
+            raise ValueError("a listener takes a numeric address; %r is a name" % address.host)
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            if address.family == AF_UNIX:
+                _remove_stale(address.host)
+                sock.bind(address.host)
+                self._unlink = address.host
+                return sock
+            if os.name == "posix":  # elsewhere the option lets two programs share a port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                if not hasattr(socket, "SO_REUSEPORT"):
+                    raise ValueError("reuse_port is not to be had on this system")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if address.family == socket.AF_INET6 and hasattr(socket, "IPV6_V6ONLY"):
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.host != "::")
+            sock.bind(address.sockaddr())
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _watch(self, on: bool) -> None:
+        if bool(self._interest) != on:
+            self._interest = READ if on else 0
+            if on:
+                self.loop._poller.register(self.sock.fileno(), READ, self._ready)
+            else:
+                self.loop._poller.unregister(self.sock.fileno())
+
+    def _ready(self, mask: int) -> None:
+        for _ in range(BATCH):
+            if not self._interest:  # a slot closed or paused us
+                return
+            try:
+                sock, peer = self.sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionError:  # gone before we came to it
+                continue
+            except OSError as exc:
+                self._accept_failed(exc)
+                return
+            self._accepted(sock, peer)
+
+    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        signals = self._signals
+        if signals is None or "on_accept" not in signals or not len(signals["on_accept"]):
+            sock.close()
+            return
+        stream = TCPSocket(self.loop, sock, peer)
+        try:
+            signals["on_accept"].fire(self, stream)
+        except Exception as exc:
+            self.loop._report(exc, stream)
+            stream.abort()
+
+    def _accept_failed(self, exc: OSError) -> None:
+        if exc.errno not in _NO_DESCRIPTORS:
+            self._emit("on_error", self, exc)
+            log.error("tcp", "accept on %s: %s", self.address, exc)
+        elif self.loop.now - self._said >= 1.0:
+            self._said = self.loop.now
+            log.warning("tcp", "accept on %s: %s; trying again in %g s", self.address, exc.strerror, REST)
+        self._watch(False)
+        self._rest_timer = self.loop.call_later(REST, self._rested)
+        self._rest_timer.unref()
+
+    def _rested(self) -> None:
+        self._rest_timer = None
+        self._watch(True)
+
+    def _stop_resting(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.abort()
+            self._rest_timer = None
+
+    def _silence(self) -> None:
+        self._stop_resting()
+        self._watch(False)
+
+    def _free(self) -> None:
+        self.sock.close()
+        if self._unlink is not None and not self.loop._forked:
+            path, self._unlink = self._unlink, None
+            try:
+                os.unlink(path)
+            except OSError:  # somebody else removed it
+                pass
+
+    def _name(self) -> str:
+        return "%s %s" % (type(self).__name__, self.address)
+
+    def __del__(self) -> None:
+        if getattr(self, "sock", None) is not None and self._active and self._phase == OPEN and not self.loop._forked:
+            import warnings
+
+            warnings.warn("%r was collected without close()" % self, ResourceWarning, source=self)
+            self.sock.close()
+
+
+def _remove_stale(path: str) -> None:
+    """Removes a Unix socket's file that nobody listens on; leaves anything else, so that bind() says it is taken."""
+    import stat
+
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass
