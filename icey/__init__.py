@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .base.application import run as run
     from .base.errors import AffinityError as AffinityError
     from .base.errors import BadRequest as BadRequest
+    from .base.errors import BadResponse as BadResponse
     from .base.errors import BorrowError as BorrowError
     from .base.errors import ConnectError as ConnectError
     from .base.errors import ContractError as ContractError
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "base.application": "run",
-    "base.errors": "AffinityError BadRequest BorrowError ConnectError ContractError Deadline GraphError HttpError IceyError"
+    "base.errors": "AffinityError BadRequest BadResponse BorrowError ConnectError ContractError Deadline GraphError HttpError IceyError"
     " IncompleteBody NetError NotSupported PeerClosed ProtocolError QueueFull RequestTimeout ResolveError StateError"
     " TLSError TooLarge WebSocketError",
     "base.handle": "Handle",

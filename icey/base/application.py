@@ -52,15 +52,21 @@ class _Ending:
                 self._left += 1
                 closable.on_close += self._one_closed
         for closable in self.closables:
-            stop = getattr(type(closable), "stop", None)
-            if stop is not None and _takes_drain(stop):
-                closable.stop(drain=self.grace)
-            else:
-                closable.close()
+            try:
+                self._close(closable)
+            except Exception as exc:  # the others are closed all the same
+                self.loop._report(exc, closable)
         if self._left:
             self.loop.call_later(self.grace + 1.0, self.loop.stop).unref()
         else:
             self.loop.stop()
+
+    def _close(self, closable: Any) -> None:
+        stop = getattr(type(closable), "stop", None)
+        if stop is not None and _takes_drain(stop):
+            closable.stop(drain=self.grace)
+        else:
+            closable.close()
 
     def _one_closed(self, handle: Any) -> None:
         self._left -= 1

@@ -25,9 +25,9 @@ from .errors import BorrowError, NetError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, Callable, Deque, List, Optional, Union
+    from typing import Any, BinaryIO, Callable, Deque, Iterable, List, Optional, Union
 
-    from .signal import Signal
+    from .signal import Slot
 
     Data = Union[bytes, bytearray, memoryview]
     Done = Optional[Callable[[], Any]]
@@ -49,7 +49,9 @@ def flat(data: Any) -> Data:
     view = memoryview(data)
     if not view.c_contiguous:
         raise ValueError("send needs contiguous memory: pass bytes(data), or the parts as a list")
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+    if view.format == "B" and view.ndim == 1:
+        return view
+    return view.cast("B") if view.nbytes else b""  # cast() refuses empty ones
 
 
 def own(part: Data) -> bytes:
@@ -74,18 +76,22 @@ class ReadBuffer:
         """A view of the first `size` bytes, to be given back by `take_back`."""
         return self._whole[:size]
 
-    def take_back(self, view: memoryview, signal: Signal) -> Optional[BorrowError]:
+    def lend_bytes(self, data: bytes) -> memoryview:
+        """A view of `data`, which was read as bytes, under the same rule."""
+        return memoryview(data)
+
+    def take_back(self, view: memoryview, slots: Iterable[Slot]) -> Optional[BorrowError]:
         """Revokes the view. Returns the error to report when something still exports it; the buffer is then replaced."""
         try:
             view.release()
         except BufferError:
             self.store = bytearray(READ_SIZE)
             self._whole = memoryview(self.store).toreadonly()
-            return kept_view(signal)
+            return kept_view(slots)
         return None
 
-    def parts(self, data: Any) -> List[Data]:
-        """What `send` was given, bytes-like or a list or tuple of such, as flat parts without empty ones."""
+    def parts(self, data: Any, borrowed: bool) -> List[Data]:
+        """What a send was given, bytes-like or a list or tuple of such, as flat parts without empty ones."""
         many = data if isinstance(data, (list, tuple)) else (data,)
         return [part for part in map(flat, many) if len(part)]
 
@@ -112,18 +118,23 @@ class DebugReadBuffer(ReadBuffer):
             with base.toreadonly() as whole:
                 return whole[:size]
 
-    def take_back(self, view: memoryview, signal: Signal) -> Optional[BorrowError]:
+    def lend_bytes(self, data: bytes) -> memoryview:
+        """A view of a copy of `data`: what escapes from it is found out as well."""
+        self.fresh()[:len(data)] = data
+        return self.lend(len(data))
+
+    def take_back(self, view: memoryview, slots: Iterable[Slot]) -> Optional[BorrowError]:
         """Revokes the view, and finds what escaped from it."""
         try:
             view.release()
         except BufferError:
-            return kept_view(signal)
+            return kept_view(slots)
         if not _TELLS_EXPORTS:
             self.store[:] = _POISON * len(self.store)
         elif self._exported():
             gc.collect()  # it may only be waiting for the collector
             if self._exported():
-                return kept_view(signal)
+                return kept_view(slots)
         return None
 
     def _exported(self) -> bool:
@@ -133,11 +144,11 @@ class DebugReadBuffer(ReadBuffer):
             return True
         return False
 
-    def parts(self, data: Any) -> List[Data]:
-        """As ReadBuffer.parts; a lent view, or a slice of one, is BorrowError."""
-        parts = super().parts(data)
+    def parts(self, data: Any, borrowed: bool) -> List[Data]:
+        """As ReadBuffer.parts; to borrow a lent view, or a slice of one, is BorrowError."""
+        parts = super().parts(data, borrowed)
         for part in parts:
-            if type(part) is memoryview and part.obj is self.store:
+            if borrowed and type(part) is memoryview and part.obj is self.store:
                 raise BorrowError(
                     "send() was given a lent receive view, which is revoked when the slot returns",
                     "send_owned(view), which copies, or send(bytes(view))",
@@ -146,11 +157,11 @@ class DebugReadBuffer(ReadBuffer):
         return parts
 
 
-def kept_view(signal: Signal) -> BorrowError:
-    """The error for a slot that kept its view."""
+def kept_view(slots: Iterable[Slot]) -> BorrowError:
+    """The error for a slot, one of these, that kept its view."""
     return BorrowError(
         "a receive view, or something made from it, outlived its callback: %s"
-        % (", ".join(map(debug.place, signal)) or "a slot since detached"),
+        % (", ".join(map(debug.place, slots)) or "a slot since detached"),
         "copy what you keep, bytes(view), or hand it on at once with send_owned(view)",
         "receive buffers are borrowed",
     )
@@ -177,7 +188,10 @@ class FileRegion(_Segment):
         self.offset = offset
         self.count = count
         self._close = close
-        self._fd = file.fileno() if hasattr(os, "sendfile") else -1
+        try:
+            self._fd = file.fileno() if hasattr(os, "sendfile") else -1
+        except (AttributeError, OSError):  # in memory, in a zip
+            self._fd = -1
 
     def send(self, sock: Any) -> int:
         """Sends a piece; NetError where the file is shorter than promised."""
@@ -185,7 +199,7 @@ class FileRegion(_Segment):
         if self._fd >= 0 and isinstance(sock, socket.socket):
             try:
                 taken = os.sendfile(sock.fileno(), self._fd, self.offset, size)
-            except BlockingIOError:
+            except (BlockingIOError, InterruptedError):
                 raise
             except OSError:  # a file system, or a kernel, without it
                 self._fd = -1
@@ -243,14 +257,15 @@ class WriteQueue:
             while segments and total < TURN_BYTES:
                 first = segments[0]
                 if isinstance(first, FileRegion):
-                    total += first.send(sock)
+                    if first.count:
+                        total += first.send(sock)
                     if not first.count:
                         self._pop()
                     continue
                 batch = self._batch()
                 taken = send_parts(sock, batch)
                 total += taken
-                self._advance(taken)
+                self._advance(batch, taken)
                 if taken < sum(map(len, batch)):
                     break
         except (BlockingIOError, InterruptedError):
@@ -276,16 +291,14 @@ class WriteQueue:
             batch.append(segment.data)
         return batch
 
-    def _advance(self, taken: int) -> None:
+    def _advance(self, batch: List[Data], taken: int) -> None:
         self.size -= taken
-        segments = self._segments
-        while taken:
-            first = segments[0]
-            size = len(first.data)
-            if taken < size:
-                first.data = memoryview(first.data)[taken:]
+        for data in batch:  # by the batch, not by what is left of `taken`: a segment may be empty
+            if taken < len(data):
+                if taken:
+                    self._segments[0].data = memoryview(data)[taken:]
                 return
-            taken -= size
+            taken -= len(data)
             self._pop()
 
     def _pop(self) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Optional
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# As the code objects spell it: an absolute or normal form of it need not be a prefix of theirs.
+_PACKAGE = os.path.dirname(os.path.dirname(sys._getframe().f_code.co_filename)) + os.sep
 
 
 def switched_on(debug: Optional[bool]) -> bool:
@@ -50,6 +51,17 @@ def stack() -> str:
     return "\n".join(reversed(lines))
 
 
+def raised_in(exc: BaseException) -> str:
+    """Names the slot an exception came from: "function (file:line)" of its outermost frame outside the package."""
+    trace = exc.__traceback__
+    if trace is None:
+        return "a callback"
+    while trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    return "%s (%s:%d)" % (code.co_name, code.co_filename, trace.tb_lineno)
+
+
 def place(fn: Any) -> str:
     """Names a slot for a report: function, file and line where there are any, else its repr."""
     inner = fn
@@ -58,7 +70,7 @@ def place(fn: Any) -> str:
     inner = getattr(inner, "__func__", inner)
     code = getattr(inner, "__code__", None)
     if code is None:
-        code = getattr(getattr(type(inner), "__call__", None), "__code__", None)
+        code = getattr(getattr(type(inner), "__call__", None), "__code__", None)  # noqa: B004
     name = getattr(inner, "__qualname__", None) or repr(fn)
     if code is None:
         return name

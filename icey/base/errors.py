@@ -7,7 +7,7 @@
       NetError(OSError)             the network said no
         ResolveError  ConnectError  TLSError  PeerClosed  Deadline(TimeoutError)
       ProtocolError(ValueError)     the peer sent what its protocol forbids
-        HttpError -> BadRequest TooLarge IncompleteBody ...
+        HttpError -> BadRequest (TooLarge RequestTimeout NotSupported IncompleteBody), BadResponse
         WebSocketError
 
 Rule: an error teaches. A ContractError says in three parts what happened, which contract that breaks
@@ -156,6 +156,15 @@ class IncompleteBody(BadRequest):
     """The input ended inside a message (RFC 9112 section 8)."""
 
     status = 400
+
+
+class BadResponse(HttpError):
+    """What a server answered is malformed, or past a limit (502, for a gateway that has to answer with something)."""
+
+    status = 502
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(None, reason)
 
 
 class WebSocketError(ProtocolError):

@@ -101,9 +101,10 @@ class Handle:
             wrong_thread(self)
 
     def _require_open(self, verb: str) -> None:
-        if self._phase != OPEN:
+        if self._phase != OPEN or self.loop._closed:
+            state = "closing" if CLOSING <= self._phase < CLOSED else "closed"
             raise StateError(
-                "%s() on a %s that is %s" % (verb, type(self).__name__, "closed" if self.closed else "closing"),
+                "%s() on a %s that is %s" % (verb, type(self).__name__, state),
                 "make a new one; `closing` tells, and on_close says when the old one is gone",
                 "close is asynchronous",
             )
@@ -138,7 +139,10 @@ class Handle:
 
     def _closed_now(self) -> None:
         """The loop's closing phase: the last thing that happens to a handle."""
-        self._free()
+        try:
+            self._free()
+        except Exception as exc:  # its descriptor was closed behind our back
+            self.loop._report(exc, self)
         self._phase = CLOSED
         self._deactivate()
         self._emit("on_close", self)
@@ -148,11 +152,13 @@ class Handle:
         """Emits an event, each slot guarded. The hot events have call sites of their own."""
         signals = self._signals
         if signals is not None and name in signals:
-            for slot in signals[name]._slots:
+            signal = signals[name]
+            for slot in signal._slots:
                 fn = slot.fn
                 if fn is not None:
                     if slot.once:
                         slot.fn = None
+                        signal._keep_living()
                     try:
                         fn(*args)
                     except Exception as exc:

@@ -21,7 +21,7 @@ _TABLE: List[Tuple[str, Union[int, float], str, str]] = [
     ("handshake_timeout", 10.0, "s", "a TLS or WebSocket handshake"),
     ("close_timeout", 5.0, "s", "a closing stream, since the kernel last took bytes"),
     ("pong_timeout", 20.0, "s", "a pong, since its ping"),
-    ("max_head", 65536, "B", "request line and header fields together"),
+    ("max_head", 65536, "B", "the header section: all fields and the blank line"),
     ("max_fields", 100, "", "header fields in a message"),
     ("max_target", 8192, "B", "request target"),
     ("max_body", 1048576, "B", "body gathered by `collect`"),

@@ -1,7 +1,7 @@
 """(opt logging) What icey has to say when nobody is attached to hear it: through `logging`, or stderr without it.
 
-Rules: `logging` is imported when the first line is logged, not before (it costs 16 ms). Where it is missing, warnings and
-errors go to stderr, the rest is silent. Nothing here configures logging: handlers and levels are the program's.
+Rules: `logging` is imported when the first line is logged, not before (it costs 16 ms). Where it is missing, the lines
+go to stderr. Nothing here configures logging: handlers and levels are the program's.
 
 Not here: the HTTP access log (http/accesslog.py), which is output, not a diagnosis.
 """
@@ -38,6 +38,9 @@ def _write(level: str, area: str, message: str, args: Any, exc: Optional[BaseExc
 def _stderr(area: str, text: str, exc: Optional[BaseException]) -> None:
     if sys.stderr is None:  # a windowed program has none
         return
-    sys.stderr.write("icey.%s: %s\n" % (area, text))
-    if exc is not None:
-        sys.excepthook(type(exc), exc, exc.__traceback__)
+    try:
+        sys.stderr.write("icey.%s: %s\n" % (area, text))
+        if exc is not None:
+            sys.excepthook(type(exc), exc, exc.__traceback__)
+    except (OSError, ValueError):  # closed, or nobody reads it: saying nothing beats ending the loop
+        pass

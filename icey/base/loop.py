@@ -1,15 +1,15 @@
 """Loop: the reactor. One thread, one selector, and everything that happens happens in a turn of it.
 
 A turn: wait for descriptors, then
-    1. timers that are due      2. posted and soon calls      3. ready descriptors      4. idlers      5. closing handles
+    1. timers that are due     2. posted and soon calls     3. ready descriptors     4. idlers     5. closing handles
 
 Rules
 - A loop belongs to the thread that runs it (until it first runs: to the one that built it). `post` is the only method
   for other threads. There is no global loop.
 - The clock is read once a turn, after the wait: `now`.
 - Nothing a callback raises ends the loop: it goes to `on_error`. KeyboardInterrupt and SystemExit pass through.
-- Before each callback the handle is looked up again: an earlier callback of the turn may have closed it. Descriptors are
-  closed in phase 5, so that none is reused within a turn.
+- Before each callback the handle is looked up again: an earlier callback of the turn may have closed it. Descriptors
+  are closed in phase 5, so that none is reused within a turn.
 
 Not here: what the descriptors are (poller.py), what a handle is (handle.py), signals of the process (application.py).
 """
@@ -28,7 +28,7 @@ from . import debug as debugging
 from . import log
 from .buffer import DebugReadBuffer, ReadBuffer
 from .errors import StateError
-from .handle import Handle, wrong_thread
+from .handle import OPEN, Handle, wrong_thread
 from .poller import READ, SelectorPoller, best_poller
 from .signal import Event
 from .synchronizer import Waker
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .signal import Signal
     from .timer import Idler
 
+LONGEST = 86400.0  # seconds of one wait: the system's calls overflow at some 24 days
+
 _loops: Optional[weakref.WeakSet[Loop]] = None  # made with the first loop: those that a fork must disown
 
 
@@ -53,9 +55,9 @@ class Loop:
     """
 
     __slots__ = (
-        "now", "debug", "_clock", "_poller", "_waker", "_read_buffer", "_calls", "_timers", "_timer_count", "_dead_timers",
-        "_idlers", "_finishing", "_open", "_refs", "_thread", "_adopted", "_running", "_stopping", "_closed", "_forked",
-        "_signals", "_site", "__weakref__",
+        "now", "debug", "_clock", "_poller", "_waker", "_read_buffer", "_calls", "_timers", "_timer_count",
+        "_dead_timers", "_idlers", "_finishing", "_open", "_refs", "_thread", "_adopted", "_running", "_stopping",
+        "_closed", "_forked", "_signals", "_site", "__weakref__",
     )
 
     on_error = Event("on_error(loop, exc, handle_or_None): a slot or callback raised")
@@ -109,16 +111,20 @@ class Loop:
                     break
         finally:
             self._leave()
+        if self._forked:
+            wrong_thread(self)
 
     def run_once(self, timeout: Optional[float] = None) -> bool:
-        """One turn, waiting at most `timeout` seconds (None: as long as need be). True while something is left to do."""
+        """One turn, waiting at most `timeout` seconds (None: as long as need be). True while there is more to do."""
         if timeout is not None:
-            seconds(timeout, "timeout")
+            timeout = min(seconds(timeout, "timeout"), LONGEST)
         self._enter("run_once")
         try:
             self._turn(timeout)
         finally:
             self._leave()
+        if self._forked:
+            wrong_thread(self)
         return self._alive()
 
     def stop(self) -> None:
@@ -129,12 +135,13 @@ class Loop:
     def close(self) -> None:
         """Aborts what is open, emits each `on_close`, frees everything. Inside `run()` it is StateError.
 
-        A loop that does not run may be closed from any thread. Calls posted and not yet run are dropped. In debug mode one
-        ResourceWarning lists the sockets that were open.
+        A loop that does not run may be closed from any thread. Calls posted and not yet run are dropped. In debug mode
+        one ResourceWarning lists the sockets that were open.
         """
         if self._closed:
             return
         if self._running:
+            self._check()
             raise StateError("close() of a loop that is running", "stop() it, and close it when run() has returned",
                              "close is asynchronous")
         if self._forked:
@@ -142,15 +149,18 @@ class Loop:
             return
         self._thread, self._adopted = get_ident(), True
         left = self.handles
-        if self.debug:
-            self._warn_open(left)
+        unclosed = _open_sockets(left) if self.debug else ""
         self._closed = True  # nothing new from here on, not from an on_close slot either
-        while left or self._finishing:
-            for handle in left:
-                handle.abort()
-            self._close_handles()
-            left = self.handles
-        self._free()
+        try:
+            while left or self._finishing:
+                for handle in left:
+                    handle.abort()
+                self._close_handles()
+                left = self.handles
+        finally:  # KeyboardInterrupt passes through, and leaves no descriptor behind
+            self._disown()
+        if unclosed:
+            warnings.warn("loop.close() found still open: " + unclosed, ResourceWarning, stacklevel=2)
 
     def call_soon(self, fn: Callable[..., Any], *args: Any) -> None:
         """Calls `fn(*args)` in the next turn (in this one, if the turn has not come to its calls yet)."""
@@ -215,8 +225,8 @@ class Loop:
     @property
     def handles(self) -> Tuple[Handle, ...]:
         """The handles that are open and active: sockets, listeners, started timers and so on."""
-        timers = [timer for _, number, timer in self._timers if timer._entry is not None and timer._entry[1] == number]
-        return tuple(self._open) + tuple(timers)
+        self._check()
+        return tuple(self._open) + tuple(entry[2] for entry in self._timers if entry[2]._entry is entry)
 
     def __enter__(self) -> Loop:
         return self
@@ -229,9 +239,10 @@ class Loop:
         return "<Loop %s, %d handles>" % (state, len(self._open))
 
     def __del__(self) -> None:
-        if not self._closed and not self._forked:
-            warnings.warn("a Loop was collected without close()%s" % _made_at(self._site), ResourceWarning, source=self)
-            self._free()
+        if not getattr(self, "_closed", True) and not self._forked:  # getattr: __init__ may have been refused
+            self._free()  # first: the warning may be an error
+            text = "a Loop was collected without close()%s" % _made_at(self._site)
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     # the turn
 
@@ -266,7 +277,7 @@ class Loop:
             if self._timers:
                 rest = self._timers[0][0] - self._clock()
                 if timeout is None or rest < timeout:
-                    timeout = rest if rest > 0 else 0
+                    timeout = 0 if rest <= 0 else rest if rest < LONGEST else LONGEST
         events = self._poller.wait(timeout)
         waker.asleep = False
         now = self.now = self._clock()
@@ -294,16 +305,11 @@ class Loop:
 
     def _run_timers(self, now: float) -> None:
         timers = self._timers
-        due = []
-        while timers and timers[0][0] <= now:  # taken out first: a timer started by one of them waits for the next turn
-            due.append(heappop(timers))
-        for entry in due:
-            timer = entry[2]
-            if timer._entry is entry:
-                try:
-                    timer._due(now)
-                except Exception as exc:
-                    self._report(exc, timer)
+        last = self._timer_count  # a timer started by one of them has a higher number, and waits for the next turn
+        while timers and timers[0][0] <= now and timers[0][1] <= last:
+            entry = heappop(timers)
+            if entry[2]._entry is entry:
+                entry[2]._due(now)
             else:
                 self._dead_timers -= 1
 
@@ -363,17 +369,13 @@ class Loop:
                 return
             except Exception as second:
                 log.error("loop", "on_error itself raised", exc=second)
-        log.error("loop", "%s in %s%s", type(exc).__name__, _where(exc), " of %r" % (handle,) if handle else "", exc=exc)
+        of = " of %r" % (handle,) if handle else ""
+        log.error("loop", "%s in %s%s", type(exc).__name__, debugging.raised_in(exc), of, exc=exc)
 
     # the end
 
-    def _warn_open(self, handles: Tuple[Handle, ...]) -> None:
-        lines = ["%s%s" % (h._name(), _made_at(h._site)) for h in handles if not isinstance(h, Timer) and h._phase == 0]
-        if lines:
-            warnings.warn("loop.close() found still open: " + "; ".join(sorted(lines)), ResourceWarning, stacklevel=3)
-
     def _disown(self) -> None:
-        """close() in a forked child: the descriptors only, the parent goes on with its own."""
+        """Frees what is open without a word to anybody: in a forked child the parent goes on with its own."""
         for handle in tuple(self._open):
             handle._free()
         self._free()
@@ -393,15 +395,9 @@ def _owner(fn: Callable[..., Any]) -> Optional[Handle]:
     return handle if isinstance(handle, Handle) else None
 
 
-def _where(exc: BaseException) -> str:
-    """Where an exception came from: its innermost frame."""
-    trace = exc.__traceback__
-    if trace is None:
-        return "a callback"
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    return "%s (%s:%d)" % (code.co_name, code.co_filename, trace.tb_lineno)
+def _open_sockets(handles: Tuple[Handle, ...]) -> str:
+    sockets = [h for h in handles if h._phase == OPEN and getattr(h, "sock", None) is not None]
+    return "; ".join(sorted(h._name() + _made_at(h._site) for h in sockets))
 
 
 def _made_at(site: Optional[str]) -> str:
@@ -409,7 +405,7 @@ def _made_at(site: Optional[str]) -> str:
 
 
 def _watch_forks(loop: Loop) -> None:
-    """Has a forked child disown `loop`: its descriptors are shared with the parent, running it there would steal events."""
+    """Has a forked child disown `loop`: it shares descriptors with the parent's, running it would steal events."""
     global _loops
     if _loops is None:
         _loops = weakref.WeakSet()
@@ -423,3 +419,5 @@ def _forked() -> None:
         loop._forked = True
         loop._thread = 0
         loop._running = False
+        loop._stopping = True  # forked by a callback of a turn: the turn reads no more, run() ends with AffinityError
+        loop._poller.ready.clear()

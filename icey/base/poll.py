@@ -36,7 +36,7 @@ class Poll(Handle):
         self._interest = 0
 
     def _slots_changed(self, name: str, signal: Signal) -> None:
-        if self._phase != OPEN:
+        if self._phase != OPEN or self.loop._closed:
             return
         bit = READ if name == "on_readable" else WRITE if name == "on_writable" else 0
         self._watch(self._interest | bit if len(signal) else self._interest & ~bit)

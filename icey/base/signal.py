@@ -43,8 +43,11 @@ def _nothing(*args: Any) -> bool:
     return False
 
 
-def _over_all(slots: Tuple[_Attached, ...], stoppable: bool) -> Slot:
-    """A function that calls each slot still attached. It holds the slots, not the signal: no reference cycle."""
+def _over_all(slots: Tuple[_Attached, ...], stoppable: bool, spent: Slot) -> Slot:
+    """A function that calls each slot still attached; `spent()` is told of each that was for once.
+
+    It holds the slots, not the signal: no reference cycle (but while there are slots for once).
+    """
 
     def fire(*args: Any) -> bool:
         for slot in slots:
@@ -52,6 +55,7 @@ def _over_all(slots: Tuple[_Attached, ...], stoppable: bool) -> Slot:
             if fn is not None:
                 if slot.once:
                     slot.fn = None
+                    spent()
                 if fn(*args) is True and stoppable:
                     return True
         return False
@@ -136,7 +140,8 @@ class Signal:
         elif len(slots) == 1 and not slots[0].once:
             self.fire = slots[0].fn or _nothing
         else:
-            self.fire = _over_all(slots, self.stoppable)
+            spent = self._keep_living if any(slot.once for slot in slots) else _nothing
+            self.fire = _over_all(slots, self.stoppable, spent)
 
 
 class LocalSignal(Signal):
@@ -174,8 +179,13 @@ class OwnedSignal(Signal):
         super().detach_all()
 
     def _rebind(self, slots: Tuple[_Attached, ...]) -> None:
+        before = self._slots
         super()._rebind(slots)
-        self._owner._slots_changed(self._name, self)
+        try:
+            self._owner._slots_changed(self._name, self)
+        except BaseException:  # a descriptor that cannot be watched: what was refused is not attached
+            super()._rebind(before)
+            raise
 
 
 class Event:

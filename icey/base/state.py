@@ -47,10 +47,9 @@ class Stateful:
         """Goes to `new` and tells `on_state_change(new, old)`; StateError where the table has no such move."""
         old = self._state
         if new not in self.MOVES[old]:
-            raise StateError(
-                "%s cannot go from %s to %s" % (type(self).__name__, old.name, new.name),
-                "from %s it can go to %s" % (old.name, ", ".join(sorted(s.name for s in self.MOVES[old])) or "no other state"),
-            )
+            after = ", ".join(sorted(state.name for state in self.MOVES[old])) or "no other state"
+            raise StateError("%s cannot go from %s to %s" % (type(self).__name__, old.name, new.name),
+                             "from %s it can go to %s" % (old.name, after))
         self._state = new
         self.on_state_change(new, old)
 

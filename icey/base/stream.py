@@ -19,7 +19,7 @@ from _thread import get_ident
 
 from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, own, send_parts
 from .errors import BorrowError, Deadline, QueueFull, StateError
-from .handle import FINISHING, OPEN, Handle, wrong_thread
+from .handle import CLOSED, FINISHING, OPEN, Handle, wrong_thread
 from .limits import DEFAULTS
 from .poller import CAN_READ, CAN_WRITE, READ, WRITE
 from .signal import Event
@@ -118,7 +118,7 @@ class Stream(Handle):
         if type(data) is bytes:
             parts: List[Data] = [data] if data else []
         else:
-            parts = self.loop._read_buffer.parts(data)
+            parts = self.loop._read_buffer.parts(data, borrowed)
         queue = self._queue
         if not queue:
             if self._link == UP:
@@ -136,6 +136,7 @@ class Stream(Handle):
                     return True
             parts = parts or [b""]
         elif self.max_queue is not None and queue.size and queue.size + sum(map(len, parts)) > self.max_queue:
+            self._drain_due = True
             raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
                             % (queue.size, sum(map(len, parts)), self.max_queue))
         elif not parts:  # an empty send behind others: done when they are
@@ -160,8 +161,13 @@ class Stream(Handle):
     def _send_file(self, file: BinaryIO, offset: int, count: int, close: bool = True, done: Done = None) -> bool:
         """Queues a region of a file; takes the file over when `close`. False: wait for on_drain."""
         region = FileRegion(file, offset, count, close, done)
-        if (self._link != UP or self._out or self._phase) and not self._may_queue():
-            region.finish()
+        queued = False
+        try:
+            queued = not (self._link != UP or self._out or self._phase) or self._may_queue()
+        finally:
+            if not queued:
+                region.finish()
+        if not queued:
             return False
         if self._queue is None:
             self._queue = DebugWriteQueue() if self.loop.debug else WriteQueue()
@@ -174,9 +180,9 @@ class Stream(Handle):
 
     def _may_queue(self) -> bool:
         """For a stream that is not simply up: True while connecting, False to discard, else StateError."""
-        self._require_open("send")
-        if self._link == BROKEN:
+        if self._link == BROKEN and self._phase < CLOSED:
             return False
+        self._require_open("send")
         if self._out != SENDING:
             raise StateError("send() after shutdown()", "send everything first", "close is asynchronous")
         if self._link == DOWN:
@@ -283,7 +289,7 @@ class Stream(Handle):
         """Brings the poller in line with what is wanted now: the one place that talks to it."""
         reader = self._reader = self._pick_reader()
         wanted = READ if reader is not None else 0
-        if self._link == CONNECTING or (self._queue and self._link == UP and self._phase < FINISHING):
+        if self._phase < FINISHING and (self._link == CONNECTING or (self._queue and self._link == UP)):
             wanted |= WRITE
         ready = reader if reader is not None and wanted == READ else self._ready_any
         poller = self.loop._poller
@@ -368,9 +374,9 @@ class Stream(Handle):
             self._guard(self._sink.on_end)
         elif self._signals is not None and "on_end" in self._signals and len(self._signals["on_end"]):
             self._emit("on_end", self)
-            self._drained()
         else:
             self.close()
+        self._drained()
 
     # the end
 
@@ -406,7 +412,9 @@ class Stream(Handle):
 
     def _slot_failed(self, exc: Exception) -> None:
         self.loop._report(exc, self)
-        if self._phase == OPEN:
+        if isinstance(exc, BorrowError):
+            self._finish()
+        elif self._phase == OPEN:
             self.close()
 
     def _guard(self, fn: Callable[..., Any], *args: Any) -> None:

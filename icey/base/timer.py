@@ -92,10 +92,13 @@ class Timer(Handle):
             self._entry = self.loop._add_timer(self._next_beat(entry[0], now), self)
         self.count += 1
         if self._fn is not None:
-            if self._args is None:
-                self._fn(self)
-            else:
-                self._fn(*self._args)
+            try:
+                if self._args is None:
+                    self._fn(self)
+                else:
+                    self._fn(*self._args)
+            except Exception as exc:
+                self._slot_failed(exc)
         if self._signals is not None and self._phase == 0:
             self._emit("on_timeout", self)
 

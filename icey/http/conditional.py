@@ -20,7 +20,7 @@ Rules:
 - whatever a client asks for, an answer made of ranges is never longer than the representation plus the heads of
   MAX_RANGES parts.
 
-Not here: reading files (static.py), dates for the Date header (the server makes that once a second).
+Not here: reading files (static.py), writing dates (answer.http_date).
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Pattern, Protocol, Sequence, Tuple
+    from typing import Callable, List, Optional, Protocol, Sequence, Tuple
 
     Span = Tuple[int, int]
 
     class HeaderLookup(Protocol):
         """What is needed of a request's headers: every value of one name, in order, without outer white space."""
+
+        def __contains__(self, name: object) -> bool: ...
 
         def get_all(self, name: str) -> Sequence[str]: ...
 
@@ -45,33 +47,23 @@ MAX_RANGES = 64     # a Range header that names more is ignored, and the whole r
 MANY_RANGES = 8     # beyond this many, ranges that lie close together become one
 PART_OVERHEAD = 80  # bytes: "close together", about what the head of one more part would cost
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 # -- dates ------------------------------------------------------------------------------------------------------------
 
-def format_date(seconds: float) -> str:
-    """An IMF-fixdate, such as `Sun, 06 Nov 1994 08:49:37 GMT`; the fraction of a second is dropped.
-
-    Not strftime: that would speak the user's language.
-    """
-    year, month, day, hour, minute, second, weekday = time.gmtime(seconds)[:7]
-    return "%s, %02d %s %04d %02d:%02d:%02d GMT" % (
-        _DAYS[weekday], day, _MONTHS[month - 1], year, hour, minute, second)
-
-
+_DAY = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 _MONTH = "(?P<month>%s)" % "|".join(_MONTHS)
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-_DATE_FORMS = tuple(re.compile(form) for form in (
+_DATE_FORMS = (  # like all patterns here compiled, and then remembered by `re`, at first use: start-up is dear
     # IMF-fixdate: the only one that may be sent
-    "(?:%s), (?P<day>[0-9]{2}) %s (?P<year>[0-9]{4}) %s GMT" % ("|".join(_DAYS), _MONTH, _TIME),
+    "(?:%s), (?P<day>[0-9]{2}) %s (?P<year>[0-9]{4}) %s GMT" % (_DAY, _MONTH, _TIME),
     # obsolete: RFC 850, with a year of two digits
     "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>[0-9]{2})-%s-(?P<year>[0-9]{2}) %s GMT" % (_MONTH, _TIME),
     # obsolete: C's asctime(), the day padded by a space
-    "(?:%s) %s (?P<day>[0-9]{2}| [0-9]) %s (?P<year>[0-9]{4})" % ("|".join(_DAYS), _MONTH, _TIME),
-))
+    "(?:%s) %s (?P<day>[0-9]{2}| [0-9]) %s (?P<year>[0-9]{4})" % (_DAY, _MONTH, _TIME),
+)
 
 
 def parse_date(text: str, now: Optional[float] = None) -> Optional[int]:
@@ -82,7 +74,7 @@ def parse_date(text: str, now: Optional[float] = None) -> Optional[int]:
     seconds. The name of the day has to be one, but is not checked against the date: it adds no information.
     """
     for form in _DATE_FORMS:
-        match = form.fullmatch(text)
+        match = re.fullmatch(form, text)
         if match is not None:
             break
     else:
@@ -127,7 +119,7 @@ def _days_before(year: int, month: int, day: int) -> int:
 
 # -- entity tags ------------------------------------------------------------------------------------------------------
 
-_ETAG = re.compile('(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')     # commas may stand inside: never split a list at them
+_ETAG = '(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'     # commas may stand inside: never split a list at them
 
 
 def stat_etag(stat: os.stat_result) -> str:
@@ -167,22 +159,20 @@ def _opaque(tag: str) -> str:
     return tag[2:] if tag.startswith("W/") else tag
 
 
-def _list_of(item: Pattern[str], text: str) -> Optional[List[str]]:
+def _list_of(item: str, text: str) -> Optional[List[str]]:
     """The members of a comma-separated list; empty ones are skipped (section 5.6.1), None if one is no `item`."""
     text = text.strip(" \t,")
+    member_at, comma_at = re.compile(item).match, re.compile(r"[ \t]*(?:,[ \t,]*|\Z)").match
     members: List[str] = []
     at = 0
     while at < len(text):
-        member = item.match(text, at)
-        comma = None if member is None else _COMMA.match(text, member.end())
+        member = member_at(text, at)
+        comma = None if member is None else comma_at(text, member.end())
         if member is None or comma is None:
             return None
         members.append(member.group())
         at = comma.end()
     return members
-
-
-_COMMA = re.compile(r"[ \t]*(?:,[ \t,]*|\Z)")
 
 
 # -- preconditions ----------------------------------------------------------------------------------------------------
@@ -212,7 +202,7 @@ def precondition(method: str, headers: HeaderLookup, *, etag: Optional[str] = No
     modified = None if last_modified is None else int(last_modified // 1)
     reading = method in ("GET", "HEAD")
 
-    wanted = headers.get_all("if-match")
+    wanted = _values(headers, "if-match")
     if wanted:
         if not _matches(wanted, etag, strong_match):
             return 412
@@ -221,7 +211,7 @@ def precondition(method: str, headers: HeaderLookup, *, etag: Optional[str] = No
         if since is not None and modified > since:
             return 412
 
-    known = headers.get_all("if-none-match")
+    known = _values(headers, "if-none-match")
     if known:
         if _matches(known, etag, weak_match):
             return 304 if reading else 412
@@ -239,13 +229,13 @@ def if_range(headers: HeaderLookup, *, etag: Optional[str] = None, last_modified
     A date counts only if it is a strong validator (section 8.8.2.2). While its second is not over the file may change
     again without the date telling, so a date of this second, or one to come, is weak, and the client gets it all.
     """
-    values = headers.get_all("if-range")
+    values = _values(headers, "if-range")
     if not values:
         return True
     if len(values) > 1:
         return False
     value = values[0]
-    if _ETAG.fullmatch(value):
+    if re.fullmatch(_ETAG, value):
         return etag is not None and strong_match(value, etag)
     date = parse_date(value, now)
     if date is None or last_modified is None or date != last_modified // 1:
@@ -262,8 +252,13 @@ def _matches(values: Sequence[str], etag: Optional[str], match: Callable[[str, s
     return etag is not None and any(match(tag, etag) for tag in tags)
 
 
+def _values(headers: HeaderLookup, name: str) -> Sequence[str]:
+    # most requests have none of these fields, and `in` is much the cheaper question
+    return headers.get_all(name) if name in headers else ()
+
+
 def _single(headers: HeaderLookup, name: str) -> Optional[str]:
-    values = headers.get_all(name)
+    values = _values(headers, name)
     return values[0] if len(values) == 1 else None
 
 
@@ -275,7 +270,7 @@ def _single_date(headers: HeaderLookup, name: str, now: Optional[float]) -> Opti
 # -- ranges -----------------------------------------------------------------------------------------------------------
 
 # 32 digits are more than any file has; without a bound int() would meet its own, at 4300 digits
-_RANGE = re.compile("(?:(?P<first>[0-9]{1,32})-(?P<last>[0-9]{0,32})|-(?P<suffix>[0-9]{1,32}))(?![0-9])")
+_RANGE = "(?:[0-9]{1,32}-[0-9]{0,32}|-[0-9]{1,32})(?![0-9])"
 
 
 def parse_ranges(value: str, size: int) -> Optional[List[Span]]:

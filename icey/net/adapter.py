@@ -12,9 +12,7 @@ adapter: `use` puts it in the place of the one before.
 
 from __future__ import annotations
 
-from ..base.buffer import kept_view
 from ..base.errors import StateError
-from ..base.signal import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,14 +76,12 @@ class Adapter:
 
     def on_bytes(self, data: bytes) -> None:
         """What the stream calls: lends `data` to on_data."""
-        view = memoryview(data)
+        stream = self._live()
+        buffer = stream.loop._read_buffer
+        view = buffer.lend_bytes(data)
         try:
             self.on_data(view)
         finally:
-            try:
-                view.release()
-            except BufferError:
-                assert self.stream is not None
-                slot = Signal()
-                slot.attach(self.on_data)
-                self.stream._borrow_broken(kept_view(slot))
+            kept = buffer.take_back(view, (self.on_data,))
+            if kept is not None:
+                stream._borrow_broken(kept)

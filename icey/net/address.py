@@ -36,6 +36,8 @@ class Address:
             host, family = host[5:], AF_UNIX
             if not host:
                 raise ValueError("unix: needs a path")
+            if family is None:
+                raise ValueError("this system has no Unix sockets: %r" % host)
         else:
             if port is None or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
                 raise ValueError("port must be 0 to 65535, not %r" % (port,))
@@ -96,6 +98,9 @@ class Address:
         return (self.host, self.port)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError("an Address is immutable")
+
+    def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError("an Address is immutable")
 
     def __eq__(self, other: object) -> bool:

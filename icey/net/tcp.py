@@ -67,13 +67,19 @@ class TCPSocket(Stream):
         if target.family is None:
             raise ValueError("connect() takes a numeric address; %r is a name, and names are not resolved yet" % target.host)
         self._peer = target
-        sock = socket.socket(target.family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(target.family, socket.SOCK_STREAM)
+        except OSError as exc:
+            self._link = CONNECTING
+            self._activate()
+            self._connect_failed(exc)
+            return
         self._use_socket(sock, CONNECTING)
         try:
             error = sock.connect_ex(target.sockaddr())
         except OSError as exc:
             error = exc.errno or errno.EINVAL
-        if error and error not in _IN_PROGRESS:
+        if error and (error not in _IN_PROGRESS or (target.family == AF_UNIX and error == errno.EAGAIN)):
             self.loop.call_soon(self._connect_failed, OSError(error, os.strerror(error)))
         elif not error:
             self.loop.call_soon(self._connected)
@@ -149,7 +155,7 @@ class TCPSocket(Stream):
         super()._silence()
 
     def _name(self) -> str:
-        return "%s %s" % (type(self).__name__, self._peer) if self._peer is not None else type(self).__name__
+        return "%s %s" % (type(self).__name__, self.peer) if self._peer is not None else type(self).__name__
 
 
 class TCPListener(Handle):
@@ -180,7 +186,7 @@ class TCPListener(Handle):
         self._said = float("-inf")
         self._unlink: Optional[str] = None
         if fd is not None:
-            self.sock = socket.socket(fileno=os.dup(fd))
+            self.sock = _duplicate(fd)
         else:
             if address is None:
                 raise ValueError("a listener needs an address or a descriptor")
@@ -268,8 +274,10 @@ class TCPListener(Handle):
 
     def _accept_failed(self, exc: OSError) -> None:
         if exc.errno not in _NO_DESCRIPTORS:
-            self._emit("on_error", self, exc)
             log.error("tcp", "accept on %s: %s", self.address, exc)
+            self._emit("on_error", self, exc)
+            if not self._interest:  # a slot closed or paused us
+                return
         elif self.loop.now - self._said >= 1.0:
             self._said = self.loop.now
             log.warning("tcp", "accept on %s: %s; trying again in %g s", self.address, exc.strerror, REST)
@@ -310,6 +318,16 @@ class TCPListener(Handle):
             self.sock.close()
 
 
+def _duplicate(fd: int) -> socket.socket:
+    """A socket over a descriptor of its own for what `fd` is open on; OSError where that is no socket."""
+    own = os.dup(fd)
+    try:
+        return socket.socket(fileno=own)
+    except BaseException:
+        os.close(own)
+        raise
+
+
 def _remove_stale(path: str) -> None:
     """Removes a Unix socket's file that nobody listens on; leaves anything else, so that bind() says it is taken."""
     import stat
@@ -320,6 +338,7 @@ def _remove_stale(path: str) -> None:
     except OSError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a listener that is only busy would have us wait
         try:
             probe.connect(path)
         except ConnectionRefusedError:

@@ -1,0 +1,627 @@
+"""ServerConnection: one client's connection: requests come in order, answers go out in order.
+
+It is the sink of its stream and the observer of its parser. At any time at most one exchange is out; what the client sends
+beyond it waits, unparsed, and then unread.
+
+The request's side (`_intake`): WHOLE (no body, or all of it read) / WAITING (for somebody who wants the body) / FLOWING /
+DRAINING (answered before it was read; the rest is dropped, within bounds). The answer's side is the exchange's stage. When
+both are done the next request's turn comes. The connection's own states are in states.py.
+
+How it is fast: all answers of one readable burst are gathered in `_out` and go out in one send; a plain request (1.1,
+keep-alive, no body, not HEAD) is marked by `_quick`, the only test of the short way in Exchange.respond.
+
+Not here: what an exchange offers (exchange.py), accepting, sweeping and stopping (server.py).
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+
+from ..base.errors import BadRequest, HttpError, RequestTimeout, StateError
+from ..base.handle import wrong_thread
+from ..base.state import Stateful
+from . import states
+from .exchange import DONE, LOST, OPEN, Exchange
+from .message import REASONS
+from .parser import Parser
+from .states import CLOSED, CLOSING, DISPATCHING, RECEIVING_BODY, RECEIVING_HEADERS, STREAMING, UPGRADED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple
+
+    from ..base.buffer import Done
+    from ..base.errors import BorrowError
+    from ..base.limits import Limits
+    from ..base.loop import Loop
+    from ..base.signal import Signal
+    from ..net.address import Address
+    from ..net.tcp import TCPSocket
+    from .answer import HeadWriter
+    from .message import Request
+    from .server import Server
+
+WHOLE, WAITING, FLOWING, DRAINING = range(4)
+
+MOST_DRAINED = 65536  # bytes of an unread body, before the connection is closed instead
+FORGET_AFTER = 5.0  # idle seconds after which the parser's memo is dropped
+
+
+class ServerConnection(Stateful):
+    """A client's connection. `state` (a ServerState), `exchange` (None between requests), `peer`, `local`, `stream`."""
+
+    __slots__ = (
+        "server", "loop", "stream", "exchange", "_state", "_parser", "_quick", "_out", "_corked", "_prefixes", "_heads", "_log",
+        "_intake", "_drained", "_pending", "_keep_alive", "_expect", "_paused", "_choked", "_ended", "_stamp", "_served",
+        "__weakref__",
+    )
+
+    MOVES = states.MOVES
+
+    def __init__(self, server: Server, stream: TCPSocket) -> None:
+        self.server = server
+        self.loop: Loop = server.loop
+        self.stream = stream
+        self.exchange: Optional[Exchange] = None
+        self._state = RECEIVING_HEADERS
+        self._parser = Parser(self, limits=server.limits, memo=server._memo)
+        self._quick: Optional[Exchange] = None  # the exchange that may take the short way
+        self._out: List[Any] = []  # answers of this burst
+        self._corked = False  # inside a burst
+        self._heads: HeadWriter = server._heads
+        self._prefixes: Dict[Tuple[int, Optional[str]], bytes] = server._heads.prefixes
+        self._log: Optional[Callable[[Exchange, int], Any]] = server._log
+        self._intake = WHOLE
+        self._drained = 0
+        self._pending = b""
+        self._keep_alive = True
+        self._expect = False
+        self._paused = False
+        self._choked = False
+        self._ended = False
+        self._served = False
+        self._stamp = self.loop.now
+        stream._use_sink(self)
+
+    @property
+    def peer(self) -> Optional[Address]:
+        """The client's address."""
+        return self.stream.peer
+
+    @property
+    def local(self) -> Optional[Address]:
+        """Our address."""
+        return self.stream.local
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is a TLS connection."""
+        return False
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether another protocol has taken over."""
+        return self._state is UPGRADED
+
+    @property
+    def closing(self) -> bool:
+        """Closing or closed."""
+        return self._state is CLOSING or self._state is CLOSED
+
+    @property
+    def closed(self) -> bool:
+        """Gone."""
+        return self._state is CLOSED
+
+    def close(self) -> None:
+        """Closes once what is queued is out; an exchange under way is lost."""
+        self._check()
+        if not self.closing:
+            self._begin_closing()
+
+    def abort(self) -> None:
+        """Closes now."""
+        self._check()
+        self.stream.abort()
+
+    # the stream's sink
+
+    def on_bytes(self, data: bytes) -> None:
+        """The stream read `data`."""
+        if not self._parser.partial:
+            self._stamp = self.loop.now
+        if self._pending or self.exchange is not None and not self._may_feed():
+            self._pending += data
+            self._read_on()
+            return
+        self._pump(data)
+
+    def on_end(self) -> None:
+        """The client sends no more: half a message is dropped, what was asked for is still answered."""
+        self._ended = True
+        if self._state is CLOSING:
+            self.stream.close()
+        elif self._state is STREAMING:  # nobody waits for the end of such an answer with half a connection
+            self.stream.abort()
+        elif not self._pending:
+            self._after_end()
+
+    def on_drain(self) -> None:
+        """The write queue is down."""
+        if self._choked:
+            self._choked = False
+            self._go_on()
+        exchange = self.exchange
+        if exchange is not None and exchange._signals is not None and "on_drain" in exchange._signals:
+            self._guarded(exchange, exchange._signals["on_drain"].fire, exchange)
+
+    def on_error(self, exc: Exception) -> None:
+        """The transport failed: nothing to tell but that it is over (`on_close`)."""
+
+    def on_close(self) -> None:
+        """The stream is closed."""
+        self._state = CLOSED
+        self._lose_exchange()
+        self._pending = b""
+        self._out.clear()
+        self.server._gone(self)
+
+    # the parser's observer: returning True holds it
+
+    def on_head(self, request: Request) -> bool:
+        """A head is parsed; without a body the request is whole."""
+        server = self.server
+        framing = self._parser.framing
+        exchange = self.exchange = Exchange(self, request)
+        self._served = True
+        if framing.plain and request.method != "HEAD" and not server._stopping:
+            self._keep_alive = True
+            self._quick = exchange
+            self._state = DISPATCHING
+        else:
+            self._keep_alive = framing.keep_alive and not server._stopping
+            if framing.length:
+                self._state = RECEIVING_BODY
+                self._intake = WAITING
+                self._expect = framing.expect and not self._parser.behind
+            else:
+                self._state = DISPATCHING
+                self._intake = WHOLE
+        try:
+            server._fire(exchange)
+            if exchange._signals is not None and self._intake == WHOLE and self.exchange is exchange:
+                exchange._completed()
+        except Exception as exc:
+            self._slot_raised(exchange, exc)
+        return not self._may_feed()
+
+    def on_body(self, view: memoryview) -> bool:
+        """A piece of the body."""
+        exchange = self.exchange
+        if exchange is not None:
+            self._guarded(exchange, exchange._payload, view)
+        else:
+            self._drained += len(view)
+            if self._drained > MOST_DRAINED and not self.closing:
+                self._begin_closing()
+        return not self._may_feed()
+
+    def on_end_of_body(self) -> bool:
+        """The body has ended."""
+        exchange = self.exchange
+        self._intake = WHOLE
+        if exchange is None:  # it was answered before
+            if not self.closing:
+                self._next()
+        else:
+            if self._state is RECEIVING_BODY:
+                self._state = DISPATCHING
+            self._guarded(exchange, exchange._completed)
+        return not self._may_feed()
+
+    # the burst
+
+    def _pump(self, data: bytes) -> None:
+        """Parses and answers; then one send."""
+        self._corked = True
+        try:
+            used = self._parser.feed(data)
+        except HttpError as exc:
+            used = len(data)
+            self._refuse(exc)
+        finally:
+            self._corked = False
+        if self._out:
+            self._flush()
+        if used != len(data) and not self.closing:
+            self._pending = data[used:]
+            if self._state is UPGRADED:
+                self._to_adapter()
+            else:
+                self._read_on()
+        elif self._ended:
+            self._after_end()
+
+    def _may_feed(self) -> bool:
+        """Whether the parser may go on."""
+        if self._paused or self._choked:
+            return False
+        if self.exchange is None:
+            return self._state is not CLOSING and self._state is not CLOSED
+        return self._intake == FLOWING
+
+    def _go_on(self) -> None:
+        """Something that held the parser is over: feeds what is pending, from the loop, and reads on."""
+        if not self._corked:
+            if self._pending:
+                self.loop._calls.append((self._feed_pending, ()))
+            else:
+                self._read_on()
+
+    def _feed_pending(self) -> None:
+        if self._pending and self._may_feed():
+            data, self._pending = self._pending, b""
+            self._stamp = self.loop.now
+            self._pump(data)
+            if not self._pending:
+                self._read_on()
+
+    def _read_on(self) -> None:
+        """Reads from the stream only what can be worked on."""
+        paused = bool(self._paused or self._choked or self._pending or (self.exchange is not None and self._intake == WAITING))
+        if paused is not self.stream._paused and self._state is not UPGRADED and not self.closing:
+            self.stream._paused = paused
+            self.stream._update()
+
+    def _flush(self) -> None:
+        out = self._out
+        parts = out[0] if len(out) == 1 else b"".join(out) if sum(map(len, out)) < 65536 else list(out)
+        out.clear()
+        if not self.stream._write(parts, None, False) and self.stream.queued:
+            self._choke()
+
+    def _write(self, data: Any, done: Done, owned: bool) -> bool:
+        """Sends a part of an answer, behind what this burst has gathered."""
+        if self._corked and done is None and type(data) is bytes and len(data) < 16384:
+            self._out.append(data)
+            return self._below_high_water()
+        if self._out:
+            self._flush()
+        return self.stream._write(data, done, not owned)
+
+    def _write_file(self, file: BinaryIO, offset: int, count: int, close: bool, done: Done) -> bool:
+        if self._out:
+            self._flush()
+        return self.stream._send_file(file, offset, count, close, done)
+
+    def _below_high_water(self) -> bool:
+        return self.stream.queued < self.stream.high_water
+
+    def _choke(self) -> None:
+        """The client does not read its answers: its next requests wait until it does."""
+        self._choked = True
+        self._read_on()
+
+    # answers
+
+    def _answered_quick(self, exchange: Exchange, status: int) -> None:
+        """A plain request was answered by respond(): the next one's turn."""
+        self._quick = None
+        self.exchange = None
+        self._state = RECEIVING_HEADERS
+        if self._log is not None:
+            self._log(exchange, status)
+        if exchange._signals is not None:
+            exchange._over(DONE)
+        if not self._corked:
+            self._flush()
+            self._stamp = self.loop.now
+            self._turn_over()
+        elif exchange.sent >= 16384:
+            self._flush()
+
+    def _answered(self, exchange: Exchange, status: int) -> None:
+        """The answer is complete: the next request's turn, or the drain of this one's body, or the end."""
+        if self._log is not None:
+            self._log(exchange, status)
+        exchange._over(DONE)
+        self.exchange = None
+        self._stamp = self.loop.now
+        if self._intake == WHOLE:
+            self._next()
+        elif self._unreadable():
+            self._begin_closing()
+        else:
+            self._intake = DRAINING
+            self._drained = 0
+            self._expect = False
+            self._state = RECEIVING_BODY
+            self._turn_over()
+        if self._out and not self._corked:
+            self._flush()
+
+    def _next(self) -> None:
+        if not self._keep_alive or self.server._stopping:
+            self._begin_closing()
+            return
+        self._state = RECEIVING_HEADERS
+        self._turn_over()
+
+    def _turn_over(self) -> None:
+        """No exchange is out: whatever waited behind it has its turn."""
+        if not self._corked:
+            if self._out:
+                self._flush()
+            if self._ended and not self._pending:
+                self._after_end()
+            else:
+                self._go_on()
+
+    def _unreadable(self) -> bool:
+        """Whether the rest of an unread body is too much to drain, or may never come."""
+        return self._intake != WHOLE and (self._expect or self._parser.left > MOST_DRAINED)
+
+    def _must_close_after_head(self) -> bool:
+        return self.server._stopping or self._unreadable()
+
+    def _begin_streaming(self) -> None:
+        if self._state is not STREAMING:
+            self._state = STREAMING
+            if self._out and not self._corked:
+                self._flush()
+
+    def _consumer_came(self, exchange: Exchange) -> bool:
+        """Somebody wants the body: True while some of it is still to come."""
+        if exchange is not self.exchange:
+            return False
+        if self._intake == WAITING:
+            self._intake = FLOWING
+            if self._expect:
+                self._expect = False
+                if exchange._stage == OPEN and not self._pending:
+                    self._write(b"HTTP/1.1 100 Continue\r\n\r\n", None, True)
+            self._stamp = self.loop.now
+            self._go_on()
+        return self._intake == FLOWING
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._read_on()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._stamp = self.loop.now
+            self._go_on()
+
+    # errors
+
+    def _guarded(self, exchange: Exchange, fn: Callable[..., Any], *args: Any) -> None:
+        try:
+            fn(*args)
+        except Exception as exc:
+            self._slot_raised(exchange, exc)
+
+    def _slot_raised(self, exchange: Exchange, exc: Exception) -> None:
+        """A slot of the application raised: an HttpError is the answer, anything else is reported, and answered by 500."""
+        answerable = exchange._stage == OPEN and self.exchange is exchange and not self.closing
+        if isinstance(exc, HttpError) and answerable and 400 <= exc.status <= 599:
+            self._answer_error(exchange, exc)
+            return
+        self.loop._report(exc, self)
+        if answerable:
+            self._answer_error(exchange, HttpError(500))
+        elif exchange._stage < DONE:
+            self.stream.abort()
+
+    def _answer_error(self, exchange: Exchange, exc: HttpError) -> None:
+        exchange._response = None
+        exchange._gather = None
+        exchange._respond(exc.status, _error_body(exc), "text/plain; charset=utf-8", exc.headers)
+
+    def _refuse(self, exc: HttpError) -> None:
+        """The client broke the protocol, or was too slow: the status that says so, and the end."""
+        exchange = self.exchange
+        if self.closing:
+            return
+        if exchange is not None and exchange._stage != OPEN:
+            self.stream.abort()
+            return
+        self._keep_alive = False
+        if self._log is not None:
+            self._log(exchange or Exchange(self, _NO_REQUEST), exc.status)
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), *exc.headers]
+        body = _error_body(exc)
+        headers.append(("Content-Length", str(len(body))))
+        if exchange is not None and exchange.request.method == "HEAD":
+            body = b""
+        self._write(self._heads.head(exc.status, "", headers) + body, None, True)
+        self._begin_closing()
+
+    def _borrow_broken(self, exc: BorrowError) -> None:
+        self.loop._report(exc, self)
+        self.stream.abort()
+
+    def _emit_close(self, exchange: Exchange, signal: Signal) -> None:
+        try:
+            signal.fire(exchange)
+        except Exception as exc:
+            self.loop._report(exc, self)
+
+    # upgrade
+
+    def _upgrade(self, exchange: Exchange, adapter: Any) -> None:
+        if self._intake != WHOLE:
+            raise StateError("replace_adapter() while the request's body is unread", "collect it first", "upgrade")
+        self.move(UPGRADED)
+        exchange._stage = DONE
+        self._quick = None
+        self._parser.tunnel()
+        self.stream._use_sink(_Upgraded(self, adapter))
+        if self._out and not self._corked:
+            self._flush()
+        self.stream._paused = False
+        self.stream._update()
+        adapter.stream = self.stream
+        adapter.on_attach()
+        if not self._corked:
+            self.loop._calls.append((self._to_adapter, ()))
+
+    def _to_adapter(self) -> None:
+        """What came behind the handshake."""
+        data, self._pending = self._pending, b""
+        if data and self._state is UPGRADED:
+            self.stream._guard(self.stream._sink.on_bytes, data)
+
+    # the end
+
+    def _begin_closing(self) -> None:
+        """No more requests. What is queued goes out, then our side is shut; input is dropped until the client closes too,
+
+        or the deadline comes: closing at once could make the client lose the answer (RFC 9112 section 9.6).
+        """
+        self._state = CLOSING
+        self._lose_exchange()
+        self._pending = b""
+        self._stamp = self.loop.now
+        if self._out:
+            self._flush()
+        stream = self.stream
+        if self._ended or stream.closing:
+            stream.close()
+        else:
+            stream._use_sink(_Lingering(self))
+            stream._paused = False
+            stream._update()
+            stream.shutdown()
+
+    def _after_end(self) -> None:
+        """The client sends no more, and all it sent has been parsed."""
+        if self.exchange is not None and self._intake == WHOLE and not self.closing:
+            self._keep_alive = False
+            return
+        if self._state is not UPGRADED:
+            self._begin_closing()
+
+    def _lose_exchange(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        self._quick = None
+        if exchange is not None:
+            exchange._over(LOST)
+
+    def _retire(self) -> None:
+        """The server stops: what is idle goes now, what is busy after its answer."""
+        self._keep_alive = False
+        self._quick = None
+        if self._idle():
+            self._look_again()
+            if self._idle():
+                self._begin_closing()
+
+    def _idle(self) -> bool:
+        return self._state is RECEIVING_HEADERS and self._parser.idle and not self._pending
+
+    def _look_again(self) -> None:
+        """Before the axe falls: what may have just arrived is read."""
+        if self.stream._reader is not None:
+            self.stream._reader(0)
+
+    def _sweep(self, now: float) -> None:
+        """Called once a second: is it late?"""
+        limits: Limits = self.server.limits
+        state = self._state
+        stream = self.stream
+        waited = now - self._stamp
+        if state is UPGRADED:
+            return
+        if stream._queue:
+            most = limits.close_timeout if state is CLOSING else limits.write_timeout
+            if most is not None and now - max(stream._taken_at, self._stamp if state is CLOSING else 0.0) >= most:
+                stream.abort()
+        elif state is RECEIVING_HEADERS:
+            if self._pending:
+                return
+            begun = self._parser.partial or not self._served
+            most = limits.head_timeout if begun else limits.keep_alive_timeout
+            if most is not None and waited >= most:
+                self._look_again()
+                if self._state is RECEIVING_HEADERS and (self._parser.partial or self._stamp != now):
+                    if self._parser.partial:
+                        self._refuse(RequestTimeout("the request's head took too long"))
+                    else:
+                        self._begin_closing()
+            elif waited >= FORGET_AFTER:
+                self._parser.forget()
+        elif state is RECEIVING_BODY:
+            if limits.body_timeout is not None and waited >= limits.body_timeout and not self._paused:
+                if self._intake == FLOWING:
+                    self._refuse(RequestTimeout("the request's body took too long"))
+                elif self._intake == DRAINING:
+                    self._begin_closing()
+        elif state is CLOSING and limits.close_timeout is not None and waited >= limits.close_timeout:
+            stream.abort()
+
+    def _check(self) -> None:
+        if get_ident() != self.loop._thread:
+            wrong_thread(self)
+
+    def __repr__(self) -> str:
+        return "<ServerConnection %s, %s>" % (self.peer, self._state.value)
+
+
+class _Upgraded:
+    """The stream's sink once another protocol has the connection: the adapter gets all; the connection is told the end."""
+
+    __slots__ = ("on_bytes", "on_end", "on_drain", "on_error", "_adapter", "_connection")
+
+    def __init__(self, connection: ServerConnection, adapter: Any) -> None:
+        self._connection = connection
+        self._adapter = adapter
+        self.on_bytes = adapter.on_bytes
+        self.on_end = adapter.on_end
+        self.on_drain = adapter.on_drain
+        self.on_error = adapter.on_error
+
+    def on_close(self) -> None:
+        try:
+            self._adapter.on_close()
+        finally:
+            self._connection.on_close()
+
+
+class _Lingering:
+    """The stream's sink of a connection that is closing: input is dropped until the peer's end."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+
+    def on_bytes(self, data: bytes) -> None:
+        pass
+
+    def on_end(self) -> None:
+        self._connection.stream.close()
+
+    def on_drain(self) -> None:
+        pass
+
+    def on_error(self, exc: Exception) -> None:
+        pass
+
+    def on_close(self) -> None:
+        self._connection.on_close()
+
+
+def _error_body(exc: HttpError) -> bytes:
+    text = "%d %s" % (exc.status, REASONS.get(exc.status, "Error"))
+    return ("%s: %s\n" % (text, exc.reason) if exc.reason else text + "\n").encode("utf-8", "replace")
+
+
+def _no_request() -> Request:
+    from .message import Request
+
+    return Request("-", "/", "1.1", {})
+
+
+_NO_REQUEST = _no_request()

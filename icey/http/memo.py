@@ -1,0 +1,129 @@
+"""What is remembered of request heads, so that the next one costs less: LineMemo and Template.
+
+Rules: the answer is the same with a memo and without (a property test holds this); a memo is bounded, belongs to one loop, and
+holds no secrets and nothing long. What it hands out is immutable or copied.
+
+    LineMemo   one a server: field line -> (name, value), each line checked on its first sight
+    Template   one a connection: its previous field block with the values that changed cut out
+
+Measured, server CPU in multiples of a server that does not parse (a browser's head, path and one field varying; three
+varying): template 1.3, 1.5; line memo alone 2.0, 2.3; no memo 3.1, 3.6.
+"""
+
+from __future__ import annotations
+
+from .grammar import field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence, Tuple
+
+    from .grammar import Framing
+
+MOST_LINES = 1024
+MOST_PER_NAME = 32
+LONGEST = 256
+MOST_HOLES = 4
+
+SECRETS = frozenset(["cookie", "authorization", "proxy-authorization", "set-cookie"])
+FRAMING = frozenset(
+    "host content-length transfer-encoding connection expect upgrade te trailer keep-alive".split()
+)  # never a hole: what they say decides how the message is read
+
+
+class LineMemo(Dict[str, "Tuple[str, str]"] if TYPE_CHECKING else dict):  # type: ignore[misc]
+    """`memo[line]` is (name, value); a line not seen before is checked (BadRequest) and remembered.
+
+    At most 1 024 lines of 256 bytes, 32 of a name, so that a field that varies does not flush the rest. Full, it starts
+    anew.
+    """
+
+    __slots__ = ("_names",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: Dict[str, int] = {}
+
+    def __missing__(self, line: str) -> Tuple[str, str]:
+        pair = field(line)
+        name = pair[0]
+        if len(line) <= LONGEST and name not in SECRETS:
+            count = self._names.get(name, 0)
+            if count < MOST_PER_NAME:
+                if len(self) >= MOST_LINES:
+                    self.clear()
+                    self._names.clear()
+                    count = 0
+                self._names[name] = count + 1
+                self[line] = pair
+        return pair
+
+
+class Template:
+    """A field block with holes: `match` gives the fields of a block that differs in the holes alone, else None."""
+
+    __slots__ = ("framing", "_fields", "_holes", "_first", "_rest")
+
+    def __init__(self, lines: List[str], fields: Dict[str, str], framing: Framing, holes: Sequence[int]) -> None:
+        self.framing = framing
+        self._fields = fields
+        self._holes = holes
+        names = []
+        literals = [""]
+        for index, line in enumerate(lines):
+            if index in holes:
+                name, colon, rest = line.partition(":")
+                literals[-1] += name + colon + rest[:len(rest) - len(rest.lstrip(" \t"))]
+                literals.append("\r\n")
+                names.append(name.lower())
+            else:
+                literals[-1] += line + "\r\n"
+        literals[-1] += "\r\n"
+        self._first = literals[0]
+        self._rest = list(zip(names, literals[1:]))
+
+    @classmethod
+    def learned(
+        cls, old: Optional[Template], before: List[str], lines: List[str], fields: Dict[str, str], framing: Framing
+    ) -> Optional[Template]:
+        """A template with holes where two blocks differ, the old ones kept if they fit in; None if that is too much."""
+        holes = differing(before, lines)
+        if not holes:
+            return old if lines == before else None
+        if old is not None:  # learned from `before`, so of the same shape
+            both = sorted({*holes, *old._holes})
+            if len(both) <= MOST_HOLES:
+                holes = both
+        return cls(lines, fields, framing, holes)
+
+    def match(self, block: str) -> Optional[Dict[str, str]]:
+        """The fields of `block` (up to and with its blank line)."""
+        first = self._first
+        if not block.startswith(first):
+            return None
+        at = len(first)
+        fields = self._fields.copy()
+        for name, literal in self._rest:
+            end = block.find(literal, at)
+            if end < 0:
+                return None
+            value = block[at:end]
+            # printable: no control character, so no line end; then only spaces can be stripped
+            if not value.isprintable() or value.strip() != value:
+                return None
+            fields[name] = value
+            at = end + len(literal)
+        return fields if at == len(block) else None
+
+
+def differing(before: List[str], lines: List[str]) -> List[int]:
+    """Where two blocks differ in values; [] if they differ in more than can be cut out."""
+    found: List[int] = []
+    if len(lines) == len(before):
+        for index, line in enumerate(lines):
+            if line != before[index]:
+                name = line.partition(":")[0]
+                if name != before[index].partition(":")[0] or name.lower() in FRAMING or len(found) == MOST_HOLES:
+                    return []
+                found.append(index)
+    return found

@@ -1,0 +1,431 @@
+"""Parser: HTTP/1.1 messages out of bytes, sans-I/O, for requests and for responses.
+
+    parser = Parser(observer)
+    used = parser.feed(data)          # fewer than len(data): the observer said to hold
+    parser.end()                      # the input has ended
+
+`feed` has three results. *Consumed*: the messages in `data` were told to the observer. *Incomplete*: what is missing of one
+is kept inside, to be continued by the next feed. *Error*: an HttpError, final for the connection; what came before it has
+been told.
+
+The observer:
+    on_head(message) -> hold          a Request or a Response; `parser.framing` says what follows. A message without a body
+                                      is complete with this
+    on_body(view) -> hold             a piece of the body, a view of what was fed
+    on_end_of_body() -> hold              the body has ended; `parser.trailers` has the trailer fields
+A callback that returns True has `feed` return at once with the number of bytes used; the rest is to be fed again later.
+
+The states: HEAD -> (HEAD | FIXED | SIZE | CLOSE | TUNNEL); FIXED -> HEAD; SIZE -> DATA | TRAILERS; DATA -> CRLF -> SIZE;
+TRAILERS -> HEAD. TUNNEL (an upgrade or CONNECT) takes nothing more: the bytes behind stay unconsumed. FAILED is final.
+
+Split anywhere, the input gives the same events; limits apply as the bytes arrive. A head has three tiers with one set of accepted
+inputs: the same field block as before on this connection (one comparison); the template and line memo of memo.py; and the
+strict line-by-line reader, which takes everything else and alone raises the errors.
+"""
+
+from __future__ import annotations
+
+from ..base.errors import BadRequest, BadResponse, HttpError, IncompleteBody, TooLarge
+from ..base.limits import DEFAULTS
+from . import grammar
+from .grammar import CHUNKED, UNTIL_CLOSE
+from .memo import LineMemo, Template
+from .message import Request, Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, NoReturn, Optional, Tuple
+
+    from ..base.limits import Limits
+    from .grammar import Framing, Pair
+
+HEAD, FIXED, SIZE, DATA, CRLF, TRAILERS, CLOSE, TUNNEL, FAILED = range(9)
+
+LINE_OVER_TARGET = 256  # what a request line may have beside its target
+MOST_BLANK = 4  # empty lines before a request line
+MOST_EXTENSION = 8192  # bytes of a chunk's first line
+MOST_EXTENSIONS = 65536  # bytes of all chunk extensions of a body
+MOST_TRAILERS = 16384  # bytes of all trailers
+MOST_INTERIM = 20  # 1xx answers before the final one
+BACK_OFF = 64  # heads between two attempts to learn a template, once they keep failing
+
+_COMMON = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+
+
+class Parser:
+    """Parses requests, or with `responses=True` responses (tell it `request_method` of each request then).
+
+    limits: max_head, max_fields and max_target count. memo: a LineMemo to share between parsers of one loop.
+    """
+
+    __slots__ = (
+        "observer", "framing", "trailers", "request_method", "partial", "behind", "_limits", "_responses", "_memo", "_state", "_left",
+        "_tail", "_pairs", "_start", "_spent", "_blank", "_line", "_request_line", "_block", "_block_fields", "_block_framing",
+        "_template", "_lines", "_misses", "_irregular",
+    )
+
+    def __init__(
+        self,
+        observer: Any,
+        *,
+        responses: bool = False,
+        limits: Limits = DEFAULTS,
+        memo: Optional[LineMemo] = None,
+    ) -> None:
+        self.observer = observer
+        self.framing: Framing = _NO_FRAMING
+        self.trailers: List[Pair] = []
+        self.request_method = "GET"
+        self.partial = False  # inside a head, some of it read
+        self.behind = 0  # bytes fed behind the last head that has a body
+        self._limits = limits
+        self._responses = responses
+        self._memo = LineMemo() if memo is None and not responses else memo
+        self._state = HEAD
+        self._left = 0  # bytes of the body or chunk; in CRLF: of the line end
+        self._tail: Optional[bytearray] = None  # of a line split between feeds
+        self._pairs: List[Pair] = []
+        self._start: Optional[Tuple[Any, Any, str]] = None  # the first line, once read
+        self._spent = 0  # bytes of the head, the trailers or the extensions so far
+        self._blank = 0  # empty lines before this message, or interim answers
+        self._irregular = responses  # this head is for the strict reader
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops what is remembered of this connection's heads; the next one is parsed from scratch."""
+        self._line: Optional[bytes] = None
+        self._request_line = ("", "")
+        self._block: Optional[bytes] = None
+        self._block_fields: Dict[str, str] = {}
+        self._block_framing = _NO_FRAMING
+        self._template: Optional[Template] = None
+        self._lines: Optional[List[str]] = None
+        self._misses = 0
+
+    @property
+    def idle(self) -> bool:
+        """Between two messages, nothing of the next one read."""
+        return self._state == HEAD and not self.partial
+
+    @property
+    def left(self) -> int:
+        """Bytes of the body still to come, where its length is known; else -1."""
+        return self._left if self._state == FIXED else 0 if self._state == HEAD else -1
+
+    def feed(self, data: bytes) -> int:
+        """Parses `data`; the number of bytes used. HttpError: malformed, past a limit, or fed after such an error."""
+        at, size = 0, len(data)
+        while at < size:
+            state = self._state
+            if state == HEAD:
+                at = self._feed_head(data, at)
+            elif state == FIXED or state == DATA:
+                at = self._feed_body(data, at)
+            elif state == CLOSE:
+                self.observer.on_body(memoryview(data)[at:])
+                return size
+            elif state == TUNNEL:
+                return at
+            else:
+                at = self._feed_chunked(data, at)
+            if at < 0:
+                return -at
+        return at
+
+    def end(self) -> None:
+        """The input has ended: IncompleteBody inside a message, on_end_of_body for a body that lasts until then."""
+        if self._state == CLOSE:
+            self._state = FAILED
+            self.observer.on_end_of_body()
+        elif self._state not in (TUNNEL, FAILED) and not self.idle:
+            self._state = FAILED
+            raise IncompleteBody("the input ended inside a message")
+
+    # heads. A negative result of a _feed method: hold, with that many bytes used.
+
+    def _feed_head(self, data: bytes, at: int) -> int:
+        if self._irregular:
+            return self._feed_head_lines(data, at)
+        eol = data.find(b"\r\n", at)
+        block = self._block
+        if eol > 0 and block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
+            fields: Optional[Dict[str, str]] = self._block_fields
+            framing = self._block_framing
+            end = eol + 2 + len(block)
+        else:
+            end = data.find(b"\r\n\r\n", eol) + 4 if eol > at else 3
+            if end == 3:
+                return self._feed_head_lines(data, at)
+            fields = self._remembered(data[eol + 2:end])
+            if fields is None:
+                return self._feed_head_lines(data, at)
+            framing = self.framing
+        line = data[at:eol]
+        if line == self._line:
+            method, target = self._request_line
+        else:
+            parts = str(line, "latin-1").split(" ")
+            if len(parts) != 3 or parts[2] != "HTTP/1.1" or parts[0] not in _COMMON:
+                return self._feed_head_lines(data, at)
+            method, target, _ = parts
+            most = self._limits.max_target
+            if target[:1] != "/" or not (target.isascii() and target.isprintable()) or (
+                    most is not None and len(target) > most):
+                return self._feed_head_lines(data, at)
+            self._line = line
+            self._request_line = (method, target)
+        self.framing = framing
+        if framing.length:
+            self._body_follows(framing.length, len(data) - end)
+        if self.observer.on_head(Request(method, target, "1.1", fields)):
+            return -end
+        return end
+
+    def _remembered(self, block: bytes) -> Optional[Dict[str, str]]:
+        """The fields of a whole block by way of the memos (and `framing`); None: the strict reader is to look at it."""
+        limits = self._limits
+        if limits.max_head is not None and len(block) > limits.max_head:
+            return None
+        text = str(block, "latin-1")
+        template = self._template
+        if template is not None:
+            fields = template.match(text)
+            if fields is not None:
+                self.framing = template.framing
+                self._misses = 1
+                return fields
+        lines = text[:-4].split("\r\n")
+        if limits.max_fields is not None and len(lines) > limits.max_fields:
+            return None
+        assert self._memo is not None
+        try:
+            fields = dict(map(self._memo.__getitem__, lines))
+            if len(fields) != len(lines):
+                return None
+            framing = self.framing = grammar.request_framing_of("1.1", fields)
+        except HttpError:
+            return None
+        self._learn(lines, block, fields, framing)
+        return fields
+
+    def _learn(self, lines: List[str], block: bytes, fields: Dict[str, str], framing: Framing) -> None:
+        """Remembers the block, and from the second on what varies; more and more seldom while that does not help."""
+        self._block, self._block_fields, self._block_framing = block, fields, framing
+        self._misses = misses = self._misses + 1
+        if not misses & (misses - 1) or not misses % BACK_OFF:
+            if self._lines is not None:
+                self._template = Template.learned(self._template, self._lines, lines, fields, framing)
+            self._lines = lines
+
+    def _feed_head_lines(self, data: bytes, at: int) -> int:
+        """The strict reader: line by line, also across feeds."""
+        limits = self._limits
+        while True:
+            if self._start is None:
+                most = None if limits.max_target is None else limits.max_target + LINE_OVER_TARGET
+            else:
+                most = None if limits.max_head is None else limits.max_head - self._spent - 2
+            self.partial = self._irregular = True
+            line, at = self._read_line(data, at, most)
+            if line is None:
+                return at
+            if self._start is None:
+                self._first_line(line)
+            elif line:
+                self._spent += len(line) + 2
+                self._field_line(line)
+            else:
+                break
+        return self._head_done(at, len(data) - at)
+
+    def _first_line(self, line: str) -> None:
+        if self._responses:
+            start = grammar.status_line(line)
+            if start is None:
+                self._fail(BadResponse("malformed status line"))
+            self._start = start
+        elif line:
+            self._start = self._checked(grammar.request_line, line, self._limits.max_target)
+        else:
+            self._blank += 1
+            self.partial = False
+            if self._blank > MOST_BLANK:
+                self._fail(BadRequest("more than %d empty lines before a request" % MOST_BLANK))
+
+    def _field_line(self, line: str) -> None:
+        if line[0] in " \t":
+            if not self._responses or not self._pairs:
+                self._fail(BadRequest("a header line starts with white space"))
+            name, value = self._pairs[-1]  # obsolete folding: a user agent reads it as a space (RFC 9112 section 5.2)
+            more = line.strip(" \t")
+            if grammar.BAD_VALUE(more):
+                self._fail(BadResponse("control character in the value of %s" % name))
+            self._pairs[-1] = (name, (value + " " + more).strip(" "))
+            return
+        if self._limits.max_fields is not None and len(self._pairs) >= self._limits.max_fields:
+            self._fail(TooLarge("more than %d header fields" % self._limits.max_fields, 431))
+        self._pairs.append(self._checked(grammar.field, line))
+
+    def _head_done(self, at: int, behind: int) -> int:
+        assert self._start is not None
+        first, second, version = self._start
+        pairs = self._pairs
+        fields: Any = dict(pairs)
+        if len(fields) != len(pairs):
+            fields = pairs
+        message: Any
+        if self._responses:
+            framing = self._checked(grammar.response_framing, version, first, self.request_method, pairs)
+            message = Response(first, second, version=version)
+            message.headers = message.headers.received(fields)
+            if first < 200 and first != 101:
+                self._blank += 1
+                if self._blank > MOST_INTERIM:
+                    self._fail(BadResponse("more than %d interim answers" % MOST_INTERIM))
+            else:
+                self._blank = 0
+            if framing.upgrade:
+                self._state = TUNNEL
+        else:
+            framing = self._checked(grammar.request_framing, version, pairs)
+            message = Request(first, second, version, fields)
+            self._blank = 0
+        self._next_head()
+        self.framing = framing
+        if framing.length:
+            self._body_follows(framing.length, behind)
+        return -at if self.observer.on_head(message) else at
+
+    def _next_head(self) -> None:
+        self._start = None
+        self._pairs = []
+        self._spent = 0
+        self.partial = False
+        self._irregular = self._responses
+
+    # bodies
+
+    def tunnel(self) -> None:
+        """From the observer's on_head: what follows is another protocol's; it stays unconsumed."""
+        self._state = TUNNEL
+
+    def _body_follows(self, length: int, behind: int) -> None:
+        self.behind = behind
+        self.trailers = []
+        if length == CHUNKED:
+            self._state = SIZE
+            self._spent = 0
+        elif length == UNTIL_CLOSE:
+            self._state = CLOSE
+        else:
+            self._state = FIXED
+            self._left = length
+
+    def _feed_body(self, data: bytes, at: int) -> int:
+        end = min(len(data), at + self._left)
+        self._left -= end - at
+        view = memoryview(data)[at:end]
+        if self._left:
+            hold = self.observer.on_body(view)
+        elif self._state == DATA:
+            self._state, self._left = CRLF, 2
+            hold = self.observer.on_body(view)
+        else:
+            self._state = HEAD
+            hold = self.observer.on_body(view)
+            hold = self.observer.on_end_of_body() or hold
+        return -end if hold else end
+
+    def _feed_chunked(self, data: bytes, at: int) -> int:
+        state = self._state
+        if state == CRLF:
+            if data[at] != b"\r\n"[2 - self._left]:
+                self._fail(BadRequest("chunk data is not followed by CRLF"))
+            self._left -= 1
+            if not self._left:
+                self._state = SIZE
+            return at + 1
+        if state == SIZE:
+            line, at = self._read_line(data, at, MOST_EXTENSION)
+            if line is None:
+                return at
+            size, extension = self._checked(grammar.chunk_size, line)
+            self._spent += extension
+            if self._spent > MOST_EXTENSIONS:
+                self._fail(BadRequest("more than %d bytes of chunk extensions" % MOST_EXTENSIONS))
+            self._left = size
+            self._state = DATA if size else TRAILERS
+            if not size:
+                self._spent = 0
+            return at
+        if state == TRAILERS:
+            line, at = self._read_line(data, at, MOST_TRAILERS - self._spent)
+            if line is None:
+                return at
+            if line:
+                self._spent += len(line) + 2
+                self._trailer_line(line)
+                return at
+            self._spent = 0
+            self._state = HEAD
+            return -at if self.observer.on_end_of_body() else at
+        raise BadRequest("the connection has failed already")
+
+    def _trailer_line(self, line: str) -> None:
+        if self._limits.max_fields is not None and len(self.trailers) >= self._limits.max_fields:
+            self._fail(TooLarge("more than %d trailer fields" % self._limits.max_fields, 431))
+        pair = self._checked(grammar.field, line)
+        if pair[0] not in grammar.NOT_TRAILERS:
+            self.trailers.append(pair)
+
+    # lines and errors
+
+    def _read_line(self, data: bytes, at: int, most: Optional[int]) -> Tuple[Optional[str], int]:
+        """(the next line without its CRLF, where it ended); the line is None while incomplete. At most `most` bytes."""
+        end = data.find(b"\n", at)
+        tail = self._tail
+        piece = data[at:] if end < 0 else data[at:end]
+        if tail:
+            looked = len(tail) - 1  # a CR there was the last byte
+            tail += piece
+            raw: Any = tail
+        else:
+            looked = 0
+            raw = piece
+        bad = grammar.BAD_LINE(raw, looked)
+        if most is not None and len(raw) > most + (raw[-1:] == b"\r") and (bad is None or bad.start() > most):
+            self._too_long()
+        if bad is not None:
+            self._fail(BadRequest("control character in a line"))
+        if end < 0:
+            if not tail:
+                self._tail = bytearray(raw)
+            return None, len(data)
+        if raw[-1:] != b"\r":
+            self._fail(BadRequest("a line ends with a bare LF"))
+        line = str(raw[:-1], "latin-1")
+        self._tail = None
+        return line, end + 1
+
+    def _too_long(self) -> NoReturn:
+        if self._state == HEAD:
+            if self._start is None:
+                self._fail(BadResponse("status line too long") if self._responses else TooLarge("request line too long", 414))
+            self._fail(TooLarge("header section over %d bytes" % (self._limits.max_head or 0), 431))
+        self._fail(BadRequest("chunk extension too long" if self._state == SIZE else "trailers too long"))
+
+    def _checked(self, check: Any, *args: Any) -> Any:
+        try:
+            return check(*args)
+        except HttpError as exc:
+            self._fail(exc)
+
+    def _fail(self, exc: HttpError) -> NoReturn:
+        self._state = FAILED
+        self._tail = None
+        if self._responses and not isinstance(exc, BadResponse):
+            exc = BadResponse(exc.reason)
+        raise exc
+
+
+_NO_FRAMING = grammar.Framing(0, True)
