@@ -213,13 +213,10 @@ class Event:
         return signal
 
     def __set__(self, obj: Any, value: Signal) -> None:
-        signals = obj._signals
-        if signals is not None and signals.get(self.name) is value:
-            return
-        if isinstance(value, OwnedSignal) and value._owner is obj and value._name == self.name:
-            return  # `+=` on an object whose signals died in between
-        raise TypeError("%s.%s is a signal: attach a slot with += or .attach(fn), do not assign to it"
-                        % (type(obj).__name__, self.name))
+        # Not asked: whether it is the signal of this moment; an object's signals may die between the two halves of `+=`.
+        if not isinstance(value, OwnedSignal) or value._owner is not obj or value._name != self.name:
+            raise TypeError("%s.%s is a signal: attach a slot with += or .attach(fn), do not assign to it"
+                            % (type(obj).__name__, self.name))
 
 
 class ThreadSignal:

@@ -113,8 +113,18 @@ class Stream(Handle):
         self._drained()
 
     def _write(self, data: Any, done: Done, borrowed: bool) -> bool:
-        if (self._link != UP or self._out or self._phase) and not self._may_queue():
-            return False
+        if self._link != UP or self._out or self._phase:
+            if not self._may_queue():
+                return False
+        elif self._queue is None and type(data) is bytes and done is None:  # the fast path
+            try:
+                taken = self.sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                taken = 0
+            except OSError as exc:
+                self._break(exc)
+                return False
+            return taken == len(data) or self._enqueue([memoryview(data)[taken:]], None, False)
         if type(data) is bytes:
             parts: List[Data] = [data] if data else []
         else:
@@ -426,7 +436,9 @@ class Stream(Handle):
     def _begin_close(self) -> None:
         self._mute()
         self._update()
-        if not self._queue or self._link not in (UP, CONNECTING):
+        if self._link == BROKEN:
+            return  # _tell_broken is on its way: on_error, then on_close
+        if not self._queue or self._link == DOWN:
             self._finish()
         elif self.close_timeout is not None:
             self._taken_at = self.loop.now

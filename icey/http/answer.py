@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from .grammar import BAD_VALUE
+from .headers import check_field
 from .message import REASONS
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-MOST_PREFIXES = 128
+MOST_KNOWN = 256
 
 
 def http_date(seconds: float) -> str:
@@ -37,14 +37,16 @@ def bodiless(status: int) -> bool:
 
 
 class HeadWriter:
-    """Makes heads for one server. `refresh()` once a second keeps the date right."""
+    """Makes heads for one server. `refresh()` once a second keeps the date right.
 
-    __slots__ = ("prefixes", "_name", "_date", "_second", "_wall")
+    `known`: (status, content type, size) -> the whole head of such an answer, made in this second.
+    """
+
+    __slots__ = ("known", "_name", "_date", "_second", "_wall")
 
     def __init__(self, name: str, wall: Callable[[], float] = time.time) -> None:
-        if BAD_VALUE(name):
-            raise ValueError("the server's name goes into a header: %r" % name)
-        self.prefixes: Dict[Tuple[int, Optional[str]], bytes] = {}
+        check_field("Server", name)
+        self.known: Dict[Tuple[int, Optional[str], int], bytes] = {}
         self._name = name
         self._wall = wall
         self._second = -1
@@ -57,20 +59,22 @@ class HeadWriter:
         if second != self._second:
             self._second = second
             self._date = http_date(second)
-            self.prefixes.clear()
+            self.known.clear()
 
-    def prefix(self, status: int, content_type: Optional[str]) -> Optional[bytes]:
-        """An HTTP/1.1 keep-alive head up to and with "Content-Length: "; None for a status that has no body."""
+    def common(self, status: int, content_type: Optional[str], size: int) -> bytes:
+        """The head of an HTTP/1.1 keep-alive answer of `size` bytes; b"" for a status that has no body."""
         check_status(status)
         if bodiless(status):
-            return None
-        headers: List[Pair] = [("Content-Type", content_type)] if content_type is not None else []
-        if content_type is not None and BAD_VALUE(content_type):
-            raise ValueError("a content type goes into a header: %r" % content_type)
-        made = self.head(status, "", headers)[:-2] + b"Content-Length: "
-        if len(self.prefixes) >= MOST_PREFIXES:
-            self.prefixes.clear()
-        self.prefixes[status, content_type] = made
+            return b""
+        headers: List[Pair] = []
+        if content_type is not None:
+            check_field("Content-Type", content_type)
+            headers.append(("Content-Type", content_type))
+        headers.append(("Content-Length", str(size)))
+        made = self.head(status, "", headers)
+        if len(self.known) >= MOST_KNOWN:
+            self.known.clear()
+        self.known[status, content_type, size] = made
         return made
 
     def head(self, status: int, reason: str, headers: Iterable[Pair]) -> bytes:

@@ -51,8 +51,8 @@ class ServerConnection(Stateful):
     """A client's connection. `state` (a ServerState), `exchange` (None between requests), `peer`, `local`, `stream`."""
 
     __slots__ = (
-        "server", "loop", "stream", "exchange", "_state", "_parser", "_quick", "_out", "_corked", "_prefixes", "_heads", "_log",
-        "_intake", "_drained", "_pending", "_keep_alive", "_expect", "_paused", "_choked", "_ended", "_stamp", "_served",
+        "server", "loop", "stream", "exchange", "_state", "_parser", "_quick", "_out", "_corked", "_common", "_heads", "_log",
+        "_intake", "_drained", "_pending", "_keep_alive", "_expect", "_paused", "_choked", "_ended", "_stamp",
         "__weakref__",
     )
 
@@ -69,17 +69,16 @@ class ServerConnection(Stateful):
         self._out: List[Any] = []  # answers of this burst
         self._corked = False  # inside a burst
         self._heads: HeadWriter = server._heads
-        self._prefixes: Dict[Tuple[int, Optional[str]], bytes] = server._heads.prefixes
+        self._common: Dict[Tuple[int, Optional[str], int], bytes] = server._heads.known
         self._log: Optional[Callable[[Exchange, int], Any]] = server._log
         self._intake = WHOLE
         self._drained = 0
         self._pending = b""
-        self._keep_alive = True
+        self._keep_alive = False  # of the request at hand; before the first one False
         self._expect = False
         self._paused = False
         self._choked = False
         self._ended = False
-        self._served = False
         self._stamp = self.loop.now
         stream._use_sink(self)
 
@@ -173,7 +172,6 @@ class ServerConnection(Stateful):
         server = self.server
         framing = self._parser.framing
         exchange = self.exchange = Exchange(self, request)
-        self._served = True
         if framing.plain and request.method != "HEAD" and not server._stopping:
             self._keep_alive = True
             self._quick = exchange
@@ -193,6 +191,8 @@ class ServerConnection(Stateful):
                 exchange._completed()
         except Exception as exc:
             self._slot_raised(exchange, exc)
+        if self._state is RECEIVING_HEADERS and not self._choked:
+            return False  # answered
         return not self._may_feed()
 
     def on_body(self, view: memoryview) -> bool:
@@ -233,14 +233,19 @@ class ServerConnection(Stateful):
             self._corked = False
         if self._out:
             self._flush()
-        if used != len(data) and not self.closing:
-            self._pending = data[used:]
+        if used != len(data):
+            self._left_over(data[used:])
+        elif self._ended:
+            self._after_end()
+
+    def _left_over(self, data: bytes) -> None:
+        """What the parser was held from taking."""
+        if not self.closing:
+            self._pending = data
             if self._state is UPGRADED:
                 self._to_adapter()
             else:
                 self._read_on()
-        elif self._ended:
-            self._after_end()
 
     def _may_feed(self) -> bool:
         """Whether the parser may go on."""
@@ -275,9 +280,12 @@ class ServerConnection(Stateful):
 
     def _flush(self) -> None:
         out = self._out
-        parts = out[0] if len(out) == 1 else b"".join(out) if sum(map(len, out)) < 65536 else list(out)
-        out.clear()
-        if not self.stream._write(parts, None, False) and self.stream.queued:
+        if len(out) == 1:
+            data = out.pop()
+        else:
+            data = b"".join(out) if sum(map(len, out)) < 65536 else list(out)
+            out.clear()
+        if not self.stream._write(data, None, False) and self.stream.queued:
             self._choke()
 
     def _write(self, data: Any, done: Done, owned: bool) -> bool:
@@ -326,6 +334,7 @@ class ServerConnection(Stateful):
             self._log(exchange, status)
         exchange._over(DONE)
         self.exchange = None
+        self._paused = False
         self._stamp = self.loop.now
         if self._intake == WHOLE:
             self._next()
@@ -386,6 +395,7 @@ class ServerConnection(Stateful):
 
     def _pause(self) -> None:
         self._paused = True
+        self._quick = None
         self._read_on()
 
     def _resume(self) -> None:
@@ -541,7 +551,7 @@ class ServerConnection(Stateful):
         elif state is RECEIVING_HEADERS:
             if self._pending:
                 return
-            begun = self._parser.partial or not self._served
+            begun = self._parser.partial or not self._keep_alive
             most = limits.head_timeout if begun else limits.keep_alive_timeout
             if most is not None and waited >= most:
                 self._look_again()

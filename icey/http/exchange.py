@@ -125,13 +125,16 @@ class Exchange:
         if connection._quick is self and headers is None and type(body) is bytes and self._response is None:
             if get_ident() != connection.loop._thread:
                 wrong_thread(self)
-            prefix = connection._prefixes.get((status, content_type)) or connection._heads.prefix(status, content_type)
-            if prefix is not None:
-                size = self.sent = len(body)
+            size = len(body)
+            head = connection._common.get((status, content_type, size))
+            if head is None:
+                head = connection._heads.common(status, content_type, size)
+            if head:
                 if size < JOIN_BELOW:
-                    connection._out.append(b"%b%d\r\n\r\n%b" % (prefix, size, body))
+                    connection._out.append(head + body)
                 else:
-                    connection._out += (b"%b%d\r\n\r\n" % (prefix, size), body)
+                    connection._out += (head, body)
+                self.sent = size
                 self._stage = DONE
                 connection._answered_quick(self, status)
                 return

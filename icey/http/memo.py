@@ -24,6 +24,7 @@ MOST_LINES = 1024
 MOST_PER_NAME = 32
 LONGEST = 256
 MOST_HOLES = 4
+MOST_IN_HOLES = 1024  # bytes in all holes of a block together
 
 SECRETS = frozenset(["cookie", "authorization", "proxy-authorization", "set-cookie"])
 FRAMING = frozenset(
@@ -60,9 +61,12 @@ class LineMemo(Dict[str, "Tuple[str, str]"] if TYPE_CHECKING else dict):  # type
 
 
 class Template:
-    """A field block with holes: `match` gives the fields of a block that differs in the holes alone, else None."""
+    """A field block with holes: `match` gives the fields of a block that differs in the holes alone, else None.
 
-    __slots__ = ("framing", "_fields", "_holes", "_first", "_rest")
+    It needs no search for the blank line: a hole ends at the next line end, and all that is not a hole is compared.
+    """
+
+    __slots__ = ("framing", "reach", "_fields", "_holes", "_first", "_rest")
 
     def __init__(self, lines: List[str], fields: Dict[str, str], framing: Framing, holes: Sequence[int]) -> None:
         self.framing = framing
@@ -79,6 +83,7 @@ class Template:
             else:
                 literals[-1] += line + "\r\n"
         literals[-1] += "\r\n"
+        self.reach = sum(map(len, literals)) + MOST_IN_HOLES  # how far to look for a match
         self._first = literals[0]
         self._rest = list(zip(names, literals[1:]))
 
@@ -96,24 +101,22 @@ class Template:
                 holes = both
         return cls(lines, fields, framing, holes)
 
-    def match(self, block: str) -> Optional[Dict[str, str]]:
-        """The fields of `block` (up to and with its blank line)."""
+    def match(self, text: str) -> Optional[Tuple[Dict[str, str], int]]:
+        """(fields, size of the block) if `text` begins with a block of this shape, its blank line included."""
         first = self._first
-        if not block.startswith(first):
+        if not text.startswith(first):
             return None
         at = len(first)
         fields = self._fields.copy()
         for name, literal in self._rest:
-            end = block.find(literal, at)
-            if end < 0:
-                return None
-            value = block[at:end]
-            # printable: no control character, so no line end; then only spaces can be stripped
-            if not value.isprintable() or value.strip() != value:
+            end = text.find("\r\n", at)
+            value = text[at:end]
+            # printable: no control character; then only spaces can be stripped
+            if not text.startswith(literal, end) or not value.isprintable() or value.strip() != value:
                 return None
             fields[name] = value
             at = end + len(literal)
-        return fields if at == len(block) else None
+        return fields, at
 
 
 def differing(before: List[str], lines: List[str]) -> List[int]:

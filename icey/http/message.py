@@ -11,7 +11,7 @@ from .url import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple, Union
+    from typing import Any, Dict, List, Tuple, Union
 
     Fields = Union[Dict[str, str], List[Tuple[str, str]]]
 
@@ -36,22 +36,21 @@ REASONS = {
 class Request:
     """A request's head. method, target (raw), version ("1.0" or "1.1"), path (percent-decoded), query (raw), host: str."""
 
-    __slots__ = ("method", "target", "version", "_fields", "_headers")
+    __slots__ = ("method", "target", "version", "_fields")
 
     def __init__(self, method: str, target: str, version: str, fields: Fields) -> None:
         self.method = method
         self.target = target
         self.version = version
-        self._fields = fields
-        self._headers: Optional[Headers] = None
+        self._fields: Union[Fields, Headers] = fields
 
     @property
     def headers(self) -> Headers:
         """The fields; received names are lower-case."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = Headers.received(self._fields)
-        return headers
+        fields = self._fields
+        if not isinstance(fields, Headers):
+            fields = self._fields = Headers.received(fields)
+        return fields
 
     @property
     def path(self) -> str:

@@ -29,7 +29,7 @@ from ..base.errors import BadRequest, BadResponse, HttpError, IncompleteBody, To
 from ..base.limits import DEFAULTS
 from . import grammar
 from .grammar import CHUNKED, UNTIL_CLOSE
-from .memo import LineMemo, Template
+from .memo import MOST_IN_HOLES, LineMemo, Template
 from .message import Request, Response
 
 TYPE_CHECKING = False
@@ -147,19 +147,30 @@ class Parser:
         if self._irregular:
             return self._feed_head_lines(data, at)
         eol = data.find(b"\r\n", at)
+        if eol <= at:
+            return self._feed_head_lines(data, at)
+        start = eol + 2
         block = self._block
-        if eol > 0 and block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
+        if block is not None and data.startswith(block, start):  # a block ends with its blank line
             fields: Optional[Dict[str, str]] = self._block_fields
-            framing = self._block_framing
-            end = eol + 2 + len(block)
+            self.framing = framing = self._block_framing
+            end = start + len(block)
         else:
-            end = data.find(b"\r\n\r\n", eol) + 4 if eol > at else 3
-            if end == 3:
-                return self._feed_head_lines(data, at)
-            fields = self._remembered(data[eol + 2:end])
-            if fields is None:
-                return self._feed_head_lines(data, at)
-            framing = self.framing
+            template = self._template
+            found = None
+            if template is not None:
+                found = template.match(str(data[start:start + template.reach], "latin-1"))
+            if found is not None and template is not None:
+                fields, end = found
+                self.framing = framing = template.framing
+                self._misses = 1
+                end += start
+            else:
+                end = data.find(b"\r\n\r\n", eol) + 4
+                fields = self._remembered(data[start:end]) if end > 3 else None
+                if fields is None:
+                    return self._feed_head_lines(data, at)
+                framing = self.framing
         line = data[at:eol]
         if line == self._line:
             method, target = self._request_line
@@ -169,32 +180,21 @@ class Parser:
                 return self._feed_head_lines(data, at)
             method, target, _ = parts
             most = self._limits.max_target
-            if target[:1] != "/" or not (target.isascii() and target.isprintable()) or (
+            if target[:1] != "/" or not target.isprintable() or not target.isascii() or (
                     most is not None and len(target) > most):
                 return self._feed_head_lines(data, at)
             self._line = line
             self._request_line = (method, target)
-        self.framing = framing
         if framing.length:
             self._body_follows(framing.length, len(data) - end)
-        if self.observer.on_head(Request(method, target, "1.1", fields)):
-            return -end
-        return end
+        return -end if self.observer.on_head(Request(method, target, "1.1", fields)) else end
 
     def _remembered(self, block: bytes) -> Optional[Dict[str, str]]:
-        """The fields of a whole block by way of the memos (and `framing`); None: the strict reader is to look at it."""
+        """The fields of a whole block by way of the line memo (and `framing`); None: the strict reader is to look at it."""
         limits = self._limits
         if limits.max_head is not None and len(block) > limits.max_head:
             return None
-        text = str(block, "latin-1")
-        template = self._template
-        if template is not None:
-            fields = template.match(text)
-            if fields is not None:
-                self.framing = template.framing
-                self._misses = 1
-                return fields
-        lines = text[:-4].split("\r\n")
+        lines = str(block, "latin-1")[:-4].split("\r\n")
         if limits.max_fields is not None and len(lines) > limits.max_fields:
             return None
         assert self._memo is not None
@@ -213,7 +213,8 @@ class Parser:
         self._block, self._block_fields, self._block_framing = block, fields, framing
         self._misses = misses = self._misses + 1
         if not misses & (misses - 1) or not misses % BACK_OFF:
-            if self._lines is not None:
+            most = self._limits.max_head
+            if self._lines is not None and (most is None or len(block) + MOST_IN_HOLES <= most):
                 self._template = Template.learned(self._template, self._lines, lines, fields, framing)
             self._lines = lines
 

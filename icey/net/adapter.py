@@ -81,6 +81,8 @@ class Adapter:
         view = buffer.lend_bytes(data)
         try:
             self.on_data(view)
+        except Exception as exc:
+            stream._slot_failed(exc)
         finally:
             kept = buffer.take_back(view, (self.on_data,))
             if kept is not None:

@@ -1,0 +1,29 @@
+"""What every test gets: the marks `needs` and `tool`, and subprocesses that see the checkout and fail on warnings."""
+import os
+
+import pytest
+
+# Before anything imports them. Helpers assert too: rewritten, their asserts also hold under python -O.
+pytest.register_assert_rewrite("tests.support")
+
+from tests import support  # noqa: E402
+
+
+def pytest_configure(config):
+    # Inherited by every python that a test starts; the test process itself has filterwarnings for it.
+    paths = [support.ROOT] + [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    os.environ["PYTHONWARNINGS"] = "error"
+
+
+def pytest_report_header(config):
+    return "icey: debug %s, taken away: %s" % (
+        os.environ.get("ICEY_DEBUG", "unset"), ", ".join(sorted(support.BLOCKED)) or "nothing")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        support.needs(*mark.args)
+    for mark in item.iter_markers("tool"):
+        for name in mark.args:
+            support.tool(name)

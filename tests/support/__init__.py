@@ -1,0 +1,63 @@
+"""Helpers for the tests: what is missing here, and how to skip for it.
+
+`needs("ssl")` at the head of a test module skips the whole module; the marker `@pytest.mark.needs("ssl")` skips one
+test. Both know the modules that a `minimal` run has taken away from icey (see minimal.py), which the tests themselves
+can still import.
+"""
+import importlib.util
+import os
+import select
+import shutil
+import socket
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BLOCKED = frozenset(filter(None, os.environ.get("ICEY_MINIMAL", "").split(",")))
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+FEATURES = {
+    "sendmsg": lambda: hasattr(socket.socket, "sendmsg"),
+    "sendfile": lambda: hasattr(os, "sendfile"),
+    "unix": lambda: hasattr(socket, "AF_UNIX"),
+    "fork": lambda: hasattr(os, "fork"),
+    "reuse_port": lambda: hasattr(socket, "SO_REUSEPORT"),
+    "selectors": lambda: hasattr(select, "epoll") or hasattr(select, "poll") or hasattr(select, "kqueue"),
+    "ipv6": lambda: _has_ipv6(),
+}
+
+
+def lacks(name):
+    """The reason why `name` (a feature of FEATURES or a module) is missing, or None where it is there."""
+    if name in FEATURES:
+        return None if FEATURES[name]() else "this platform has no " + name
+    if name in BLOCKED:
+        return "the minimal run has taken away " + name
+    return None if importlib.util.find_spec(name) else "this Python has no " + name
+
+
+def needs(*names):
+    """Skips the calling test, or the calling module when called at its head, where one of `names` is missing."""
+    for name in names:
+        reason = lacks(name)
+        if reason:
+            pytest.skip(reason, allow_module_level=True)
+
+
+def tool(name):
+    """The path of the program `name`. Skips where it is missing, but fails with CI set: CI installs them all."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path is None:
+        (pytest.fail if IN_CI else pytest.skip)("the program %s is not installed" % name)
+    return path
+
+
+def _has_ipv6():
+    if not socket.has_ipv6:
+        return False
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,42 @@
+"""Runs the tests once for each thing a target may lack.
+
+    python tests/support/minimal.py [--only NAMES] [pytest arguments]
+
+Each run is `python -m pytest` with ICEY_MINIMAL set and site/sitecustomize.py on the path, so that the subprocesses
+of the tests lack the same. Slow tests are left out unless the arguments have a -m of their own.
+"""
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+RUNS = ("logging", "ssl", "threading", "signal", "zlib", "plain", "logging,ssl,threading,signal,zlib,plain")
+
+
+def environment(spec):
+    """The environment in which a Python and all it starts lack what `spec` names."""
+    paths = [os.path.join(HERE, "site")] + [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return dict(os.environ, ICEY_MINIMAL=spec, PYTHONPATH=os.pathsep.join(paths))
+
+
+def main(arguments):
+    runs = RUNS
+    if arguments[:1] == ["--only"]:
+        runs, arguments = (arguments[1],), arguments[2:]
+    if "-m" not in arguments:
+        arguments = ["-m", "not slow", *arguments]
+    failed = []
+    for spec in runs:
+        print("\n==== without %s" % spec, flush=True)
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", *arguments], cwd=ROOT, env=environment(spec))
+        if done.returncode:
+            failed.append(spec)
+    print("\nminimal: %d of %d runs passed" % (len(runs) - len(failed), len(runs)))
+    for spec in failed:
+        print("failed without %s: repeat with --only %s" % (spec, spec))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
