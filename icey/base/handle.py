@@ -38,7 +38,7 @@ class Handle:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         if get_ident() != loop._thread:
-            wrong_thread(self)
+            wrong_thread(loop)
         if loop._closed:
             raise StateError("%s was made on a closed loop" % type(self).__name__, "make it on an open one")
         self._phase = OPEN

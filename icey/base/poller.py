@@ -13,6 +13,7 @@ import errno
 import os
 import select
 import selectors
+import sys
 
 from .errors import StateError
 
@@ -84,6 +85,11 @@ class EpollPoller:
         self.ready: Dict[int, Ready] = {}
         self._epoll = select.epoll()
         self.fileno = self._epoll.fileno
+        # (fd, mask) of the ready ones, after at most `timeout` seconds (None: until there is one)
+        self.wait: Callable[[Optional[float]], List[Tuple[int, int]]] = self._epoll.poll
+        if sys.implementation.name == "pypy":  # whose poll takes -1 alone for "until there is one"
+            poll = self._epoll.poll
+            self.wait = lambda timeout: poll(-1 if timeout is None else timeout)
 
     def register(self, fd: int, events: int, fn: Ready) -> None:
         """Watches `fd`."""
@@ -102,10 +108,6 @@ class EpollPoller:
                 self._epoll.unregister(fd)
             except OSError:  # closed behind our back: epoll has forgotten it by itself
                 pass
-
-    def wait(self, timeout: Optional[float]) -> List[Tuple[int, int]]:
-        """(fd, mask) of the ready ones, after at most `timeout` seconds (None: until there is one)."""
-        return self._epoll.poll(-1 if timeout is None else timeout)
 
     def close(self) -> None:
         """Frees the epoll descriptor."""

@@ -15,6 +15,7 @@ Not here: how a stream comes to be connected (net/tcp.py), what a queue does wit
 from __future__ import annotations
 
 import socket
+import warnings
 from _thread import get_ident
 
 from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, own, send_parts
@@ -438,7 +439,7 @@ class Stream(Handle):
         self._update()
         if self._link == BROKEN:
             return  # _tell_broken is on its way: on_error, then on_close
-        if not self._queue or self._link == DOWN:
+        if not self._queue:
             self._finish()
         elif self.close_timeout is not None:
             self._taken_at = self.loop.now
@@ -487,11 +488,9 @@ class Stream(Handle):
     def __del__(self) -> None:
         sock = getattr(self, "sock", None)
         if sock is not None and self._phase < FINISHING and not self.loop._forked:
-            import warnings
-
             made = ", made at\n%s" % self._site if self._site else ""
+            sock.close()  # first: the warning may be an error
             warnings.warn("%r was collected without close()%s" % (self, made), ResourceWarning, source=self)
-            sock.close()
 
 
 def _rest(parts: List[Data], taken: int) -> List[Data]:

@@ -21,7 +21,7 @@ from ..base.errors import BadRequest, HttpError, RequestTimeout, StateError
 from ..base.handle import wrong_thread
 from ..base.state import Stateful
 from . import states
-from .exchange import DONE, LOST, OPEN, Exchange
+from .exchange import DONE, JOIN_BELOW, LOST, OPEN, Exchange
 from .message import REASONS
 from .parser import Parser
 from .states import CLOSED, CLOSING, DISPATCHING, RECEIVING_BODY, RECEIVING_HEADERS, STREAMING, UPGRADED
@@ -126,14 +126,28 @@ class ServerConnection(Stateful):
     # the stream's sink
 
     def on_bytes(self, data: bytes) -> None:
-        """The stream read `data`."""
-        if not self._parser.partial:
+        """The stream read `data`: parses and answers all of it that can be, then one send."""
+        parser = self._parser
+        if not parser.partial:
             self._stamp = self.loop.now
-        if self._pending or self.exchange is not None and not self._may_feed():
+        if (self.exchange is not None or self._pending) and (self._pending or not self._may_feed()):
             self._pending += data
             self._read_on()
             return
-        self._pump(data)
+        self._corked = True
+        try:
+            used = parser.feed(data)
+        except HttpError as exc:
+            used = len(data)
+            self._refuse(exc)
+        finally:
+            self._corked = False
+        if self._out:
+            self._flush()
+        if used != len(data):
+            self._left_over(data[used:])
+        elif self._ended:
+            self._after_end()
 
     def on_end(self) -> None:
         """The client sends no more: half a message is dropped, what was asked for is still answered."""
@@ -221,23 +235,6 @@ class ServerConnection(Stateful):
 
     # the burst
 
-    def _pump(self, data: bytes) -> None:
-        """Parses and answers; then one send."""
-        self._corked = True
-        try:
-            used = self._parser.feed(data)
-        except HttpError as exc:
-            used = len(data)
-            self._refuse(exc)
-        finally:
-            self._corked = False
-        if self._out:
-            self._flush()
-        if used != len(data):
-            self._left_over(data[used:])
-        elif self._ended:
-            self._after_end()
-
     def _left_over(self, data: bytes) -> None:
         """What the parser was held from taking."""
         if not self.closing:
@@ -266,8 +263,7 @@ class ServerConnection(Stateful):
     def _feed_pending(self) -> None:
         if self._pending and self._may_feed():
             data, self._pending = self._pending, b""
-            self._stamp = self.loop.now
-            self._pump(data)
+            self.on_bytes(data)
             if not self._pending:
                 self._read_on()
 
@@ -290,7 +286,7 @@ class ServerConnection(Stateful):
 
     def _write(self, data: Any, done: Done, owned: bool) -> bool:
         """Sends a part of an answer, behind what this burst has gathered."""
-        if self._corked and done is None and type(data) is bytes and len(data) < 16384:
+        if self._corked and done is None and type(data) is bytes and len(data) < JOIN_BELOW:
             self._out.append(data)
             return self._below_high_water()
         if self._out:
@@ -313,10 +309,7 @@ class ServerConnection(Stateful):
     # answers
 
     def _answered_quick(self, exchange: Exchange, status: int) -> None:
-        """A plain request was answered by respond(): the next one's turn."""
-        self._quick = None
-        self.exchange = None
-        self._state = RECEIVING_HEADERS
+        """A plain request was answered by respond(), and somebody waits for that, or it was late or large."""
         if self._log is not None:
             self._log(exchange, status)
         if exchange._signals is not None:
@@ -325,7 +318,7 @@ class ServerConnection(Stateful):
             self._flush()
             self._stamp = self.loop.now
             self._turn_over()
-        elif exchange.sent >= 16384:
+        elif exchange.sent >= JOIN_BELOW:
             self._flush()
 
     def _answered(self, exchange: Exchange, status: int) -> None:

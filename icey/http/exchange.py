@@ -23,7 +23,7 @@ from .answer import bodiless, check_status
 from .grammar import tokens
 from .headers import Headers, pairs_of
 from .message import Response
-from .states import CLOSED
+from .states import CLOSED, RECEIVING_HEADERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,10 @@ class Exchange:
                     connection._out += (head, body)
                 self.sent = size
                 self._stage = DONE
-                connection._answered_quick(self, status)
+                connection._quick = connection.exchange = None
+                connection._state = RECEIVING_HEADERS
+                if not connection._corked or connection._log or self._signals or size >= JOIN_BELOW:
+                    connection._answered_quick(self, status)
                 return
         self._respond(status, body, content_type, headers)
 

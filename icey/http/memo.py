@@ -24,7 +24,6 @@ MOST_LINES = 1024
 MOST_PER_NAME = 32
 LONGEST = 256
 MOST_HOLES = 4
-MOST_IN_HOLES = 1024  # bytes in all holes of a block together
 
 SECRETS = frozenset(["cookie", "authorization", "proxy-authorization", "set-cookie"])
 FRAMING = frozenset(
@@ -66,7 +65,7 @@ class Template:
     It needs no search for the blank line: a hole ends at the next line end, and all that is not a hole is compared.
     """
 
-    __slots__ = ("framing", "reach", "_fields", "_holes", "_first", "_rest")
+    __slots__ = ("framing", "_fields", "_holes", "_first", "_rest")
 
     def __init__(self, lines: List[str], fields: Dict[str, str], framing: Framing, holes: Sequence[int]) -> None:
         self.framing = framing
@@ -83,7 +82,6 @@ class Template:
             else:
                 literals[-1] += line + "\r\n"
         literals[-1] += "\r\n"
-        self.reach = sum(map(len, literals)) + MOST_IN_HOLES  # how far to look for a match
         self._first = literals[0]
         self._rest = list(zip(names, literals[1:]))
 
@@ -101,12 +99,12 @@ class Template:
                 holes = both
         return cls(lines, fields, framing, holes)
 
-    def match(self, text: str) -> Optional[Tuple[Dict[str, str], int]]:
-        """(fields, size of the block) if `text` begins with a block of this shape, its blank line included."""
+    def match(self, text: str, at: int) -> Optional[Tuple[Dict[str, str], int]]:
+        """(fields, where the block ends) if at `at` there is a block of this shape, its blank line included."""
         first = self._first
-        if not text.startswith(first):
+        if not text.startswith(first, at):
             return None
-        at = len(first)
+        at += len(first)
         fields = self._fields.copy()
         for name, literal in self._rest:
             end = text.find("\r\n", at)

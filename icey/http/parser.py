@@ -29,7 +29,7 @@ from ..base.errors import BadRequest, BadResponse, HttpError, IncompleteBody, To
 from ..base.limits import DEFAULTS
 from . import grammar
 from .grammar import CHUNKED, UNTIL_CLOSE
-from .memo import MOST_IN_HOLES, LineMemo, Template
+from .memo import LineMemo, Template
 from .message import Request, Response
 
 TYPE_CHECKING = False
@@ -49,6 +49,8 @@ MOST_TRAILERS = 16384  # bytes of all trailers
 MOST_INTERIM = 20  # 1xx answers before the final one
 BACK_OFF = 64  # heads between two attempts to learn a template, once they keep failing
 
+MOST_DECODED = 16384  # bytes in which a template is looked for
+_NO_BOUND = 1 << 62
 _COMMON = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 
 
@@ -60,7 +62,7 @@ class Parser:
 
     __slots__ = (
         "observer", "framing", "trailers", "request_method", "partial", "behind", "_limits", "_responses", "_memo", "_state", "_left",
-        "_tail", "_pairs", "_start", "_spent", "_blank", "_line", "_request_line", "_block", "_block_fields", "_block_framing",
+        "_tail", "_pairs", "_start", "_spent", "_blank", "_line", "_line_target", "_method", "_most_head", "_most_target", "_block", "_block_fields", "_block_framing",
         "_template", "_lines", "_misses", "_irregular",
     )
 
@@ -79,6 +81,8 @@ class Parser:
         self.partial = False  # inside a head, some of it read
         self.behind = 0  # bytes fed behind the last head that has a body
         self._limits = limits
+        self._most_head = _NO_BOUND if limits.max_head is None else limits.max_head
+        self._most_target = _NO_BOUND if limits.max_target is None else limits.max_target
         self._responses = responses
         self._memo = LineMemo() if memo is None and not responses else memo
         self._state = HEAD
@@ -94,7 +98,7 @@ class Parser:
     def forget(self) -> None:
         """Drops what is remembered of this connection's heads; the next one is parsed from scratch."""
         self._line: Optional[bytes] = None
-        self._request_line = ("", "")
+        self._line_target = self._method = ""
         self._block: Optional[bytes] = None
         self._block_fields: Dict[str, str] = {}
         self._block_framing = _NO_FRAMING
@@ -146,53 +150,63 @@ class Parser:
     def _feed_head(self, data: bytes, at: int) -> int:
         if self._irregular:
             return self._feed_head_lines(data, at)
+        template = self._template
+        if template is not None and len(data) - at < MOST_DECODED:
+            text = str(data[at:] if at else data, "latin-1")
+            eol = text.find("\r\n")
+            found = template.match(text, eol + 2)
+            if found is not None:
+                fields, end = found
+                target = self._target(text[:eol])
+                if target is None or end - eol - 2 > self._most_head:
+                    return self._feed_head_lines(data, at)
+                self._misses = 1
+                framing = self.framing = template.framing
+                end += at
+                if framing.length:
+                    self._body_follows(framing.length, len(data) - end)
+                return -end if self.observer.on_head(Request(self._method, target, "1.1", fields)) else end
         eol = data.find(b"\r\n", at)
         if eol <= at:
             return self._feed_head_lines(data, at)
-        start = eol + 2
         block = self._block
-        if block is not None and data.startswith(block, start):  # a block ends with its blank line
-            fields: Optional[Dict[str, str]] = self._block_fields
-            self.framing = framing = self._block_framing
-            end = start + len(block)
+        if block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
+            fields = self._block_fields
+            framing = self.framing = self._block_framing
+            end = eol + 2 + len(block)
         else:
-            template = self._template
-            found = None
-            if template is not None:
-                found = template.match(str(data[start:start + template.reach], "latin-1"))
-            if found is not None and template is not None:
-                fields, end = found
-                self.framing = framing = template.framing
-                self._misses = 1
-                end += start
-            else:
-                end = data.find(b"\r\n\r\n", eol) + 4
-                fields = self._remembered(data[start:end]) if end > 3 else None
-                if fields is None:
-                    return self._feed_head_lines(data, at)
-                framing = self.framing
-        line = data[at:eol]
-        if line == self._line:
-            method, target = self._request_line
-        else:
-            parts = str(line, "latin-1").split(" ")
-            if len(parts) != 3 or parts[2] != "HTTP/1.1" or parts[0] not in _COMMON:
+            end = data.find(b"\r\n\r\n", eol) + 4
+            remembered = self._remembered(data[eol + 2:end]) if end > 3 else None
+            if remembered is None:
                 return self._feed_head_lines(data, at)
-            method, target, _ = parts
-            most = self._limits.max_target
-            if target[:1] != "/" or not target.isprintable() or not target.isascii() or (
-                    most is not None and len(target) > most):
+            fields, framing = remembered, self.framing
+        line = data[at:eol]
+        if line != self._line:
+            target = self._target(str(line, "latin-1"))
+            if target is None:
                 return self._feed_head_lines(data, at)
             self._line = line
-            self._request_line = (method, target)
+            self._line_target = target
         if framing.length:
             self._body_follows(framing.length, len(data) - end)
-        return -end if self.observer.on_head(Request(method, target, "1.1", fields)) else end
+        return -end if self.observer.on_head(Request(self._method, self._line_target, "1.1", fields)) else end
+
+    def _target(self, line: str) -> Optional[str]:
+        """The target of a common request line (and its `_method`); None: the strict reader is to look at it."""
+        parts = line.split(" ")
+        if len(parts) != 3 or parts[2] != "HTTP/1.1" or parts[0] not in _COMMON:
+            return None
+        target = parts[1]
+        if target[:1] != "/" or not target.isprintable() or not target.isascii() or len(target) > self._most_target:
+            return None
+        self._method = parts[0]
+        self._line = None
+        return target
 
     def _remembered(self, block: bytes) -> Optional[Dict[str, str]]:
         """The fields of a whole block by way of the line memo (and `framing`); None: the strict reader is to look at it."""
         limits = self._limits
-        if limits.max_head is not None and len(block) > limits.max_head:
+        if len(block) > self._most_head:
             return None
         lines = str(block, "latin-1")[:-4].split("\r\n")
         if limits.max_fields is not None and len(lines) > limits.max_fields:
@@ -213,19 +227,17 @@ class Parser:
         self._block, self._block_fields, self._block_framing = block, fields, framing
         self._misses = misses = self._misses + 1
         if not misses & (misses - 1) or not misses % BACK_OFF:
-            most = self._limits.max_head
-            if self._lines is not None and (most is None or len(block) + MOST_IN_HOLES <= most):
+            if self._lines is not None:
                 self._template = Template.learned(self._template, self._lines, lines, fields, framing)
             self._lines = lines
 
     def _feed_head_lines(self, data: bytes, at: int) -> int:
         """The strict reader: line by line, also across feeds."""
-        limits = self._limits
         while True:
             if self._start is None:
-                most = None if limits.max_target is None else limits.max_target + LINE_OVER_TARGET
+                most = self._most_target + LINE_OVER_TARGET
             else:
-                most = None if limits.max_head is None else limits.max_head - self._spent - 2
+                most = self._most_head - self._spent - 2
             self.partial = self._irregular = True
             line, at = self._read_line(data, at, most)
             if line is None:
@@ -381,7 +393,7 @@ class Parser:
 
     # lines and errors
 
-    def _read_line(self, data: bytes, at: int, most: Optional[int]) -> Tuple[Optional[str], int]:
+    def _read_line(self, data: bytes, at: int, most: int) -> Tuple[Optional[str], int]:
         """(the next line without its CRLF, where it ended); the line is None while incomplete. At most `most` bytes."""
         end = data.find(b"\n", at)
         tail = self._tail
@@ -394,7 +406,7 @@ class Parser:
             looked = 0
             raw = piece
         bad = grammar.BAD_LINE(raw, looked)
-        if most is not None and len(raw) > most + (raw[-1:] == b"\r") and (bad is None or bad.start() > most):
+        if len(raw) > most + (raw[-1:] == b"\r") and (bad is None or bad.start() > most):
             self._too_long()
         if bad is not None:
             self._fail(BadRequest("control character in a line"))

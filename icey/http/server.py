@@ -115,7 +115,8 @@ class Server(Handle):
             self._stopping = True
             if self._listener is not None:
                 self._listener.close()
-            self.loop.call_soon(self._emit, "on_shutdown", self)
+            if not self.loop.closed:
+                self.loop.call_soon(self._emit, "on_shutdown", self)
             for connection in self.connections:
                 connection._retire()
         if self._phase == CLOSING:

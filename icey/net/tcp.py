@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import warnings
 
 from ..base import log
 from ..base.errors import ConnectError, Deadline, StateError
@@ -312,10 +313,8 @@ class TCPListener(Handle):
 
     def __del__(self) -> None:
         if getattr(self, "sock", None) is not None and self._active and self._phase == OPEN and not self.loop._forked:
-            import warnings
-
+            self.sock.close()  # first: the warning may be an error
             warnings.warn("%r was collected without close()" % self, ResourceWarning, source=self)
-            self.sock.close()
 
 
 def _duplicate(fd: int) -> socket.socket:

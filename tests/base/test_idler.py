@@ -76,7 +76,7 @@ def test_start_after_close_is_StateError_stop_is_nothing(loop):
     idler.on_close += closed.append
     idler.close()
     assert not idler.active
-    with pytest.raises(StateError, match=r"start\(\) on a Idler that is closing|start\(\) on an Idler"):
+    with pytest.raises(StateError, match=r"start\(\) on"):
         idler.start()
     idler.stop()
     loop.run()

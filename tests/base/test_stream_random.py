@@ -12,7 +12,7 @@ from icey.base.stream import BROKEN
 from icey.tools.testing import AGAIN, END, INTERRUPTED, ScriptedSocket, virtual_loop
 from tests.support import streams
 
-RUNS = 5000
+RUNS = 300
 
 
 def random_reads(rng):
