@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "base.application": "run",
-    "base.errors": "AffinityError BadRequest BadResponse BorrowError ConnectError ContractError Deadline GraphError HttpError IceyError"
-    " IncompleteBody NetError NotSupported PeerClosed ProtocolError QueueFull RequestTimeout ResolveError StateError"
-    " TLSError TooLarge WebSocketError",
+    "base.errors": "AffinityError BadRequest BadResponse BorrowError ConnectError ContractError Deadline GraphError"
+    " HttpError IceyError IncompleteBody NetError NotSupported PeerClosed ProtocolError QueueFull"
+    " RequestTimeout ResolveError StateError TLSError TooLarge WebSocketError",
     "base.handle": "Handle",
     "base.limits": "Limits",
     "base.loop": "Loop",
@@ -71,7 +71,7 @@ _HOME = {
 _LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
 _LAZY["http"] = "http"
 
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = ["__version__", *sorted(_LAZY)]  # noqa: PLE0604 - all of them are str
 
 
 def __getattr__(name: str) -> object:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def run(loop: Loop, *closables: Any, grace: float = 10.0) -> Optional[int]:
     """Runs `loop` until nothing keeps it alive, `loop.stop()`, or SIGINT or SIGTERM; returns the signal's number or None.
 
-    On the first signal each of `closables` gets `stop(drain=grace)` if it has a `stop` that takes it, else `close()`, and the loop ends
-    when they are closed, after `grace` seconds at the latest. A second signal ends it now.
+    On the first signal each of `closables` gets `stop(drain=grace)` if it has a `stop` that takes it, else `close()`, and the
+    loop ends when they are closed, after `grace` seconds at the latest. A second signal ends it now.
     """
     ending = _Ending(loop, closables, grace)
     restore = _catch(loop, ending)

@@ -27,18 +27,6 @@ def switched_on(debug: Optional[bool]) -> bool:
     return bool(debug)
 
 
-def caller() -> str:
-    """Where the program called into icey: "file:line in function" of the nearest frame outside the package."""
-    frame: Optional[FrameType] = sys._getframe(1)
-    inside = True
-    while frame is not None:
-        inside = frame.f_code.co_filename.startswith(_PACKAGE)
-        if not inside:
-            return "%s:%d in %s" % (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-        frame = frame.f_back
-    return "inside icey"
-
-
 def stack() -> str:
     """The stack of the call into icey, frames of the package left out, the nearest last."""
     lines = []

@@ -28,7 +28,7 @@ def error(area: str, message: str, *args: Any, exc: Optional[BaseException] = No
 def _write(level: str, area: str, message: str, args: Any, exc: Optional[BaseException]) -> None:
     try:
         import logging
-    except ImportError:
+    except (ImportError, OSError):  # OSError: no descriptor is left to read it with
         _stderr(area, message % args if args else message, exc)
         return
     info = (type(exc), exc, exc.__traceback__) if exc is not None else None

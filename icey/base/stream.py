@@ -490,7 +490,7 @@ class Stream(Handle):
         if sock is not None and self._phase < FINISHING and not self.loop._forked:
             made = ", made at\n%s" % self._site if self._site else ""
             sock.close()  # first: the warning may be an error
-            warnings.warn("%r was collected without close()%s" % (self, made), ResourceWarning, source=self)
+            warnings.warn("%r was collected without close()%s" % (self, made), ResourceWarning, 1, self)
 
 
 def _rest(parts: List[Data], taken: int) -> List[Data]:

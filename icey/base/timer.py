@@ -71,9 +71,8 @@ class Timer(Handle):
     def _schedule(self, when: float) -> None:
         self._unschedule()
         self._entry = self.loop._add_timer(when, self)
-        if not self._active:
-            self._active = True
-            self.loop._refs += self._ref
+        self._active = True
+        self.loop._refs += self._ref
 
     def _unschedule(self) -> None:
         if self._entry is not None:
@@ -106,9 +105,7 @@ class Timer(Handle):
         interval = self.interval or 0.0
         following = last + interval
         if following <= now and interval:
-            following += interval * int((now - following) / interval)
-            if following <= now:
-                following += interval
+            following += interval * (int((now - following) / interval) + 1)
         return max(following, now)
 
     def _silence(self) -> None:

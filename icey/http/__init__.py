@@ -27,7 +27,7 @@ _HOME = {
 }
 _LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
 
-__all__ = sorted(_LAZY)
+__all__ = [*sorted(_LAZY)]  # noqa: PLE0604 - all of them are str
 
 
 def __getattr__(name: str) -> object:

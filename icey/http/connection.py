@@ -10,20 +10,21 @@ both are done the next request's turn comes. The connection's own states are in 
 How it is fast: all answers of one readable burst are gathered in `_out` and go out in one send; a plain request (1.1,
 keep-alive, no body, not HEAD) is marked by `_quick`, the only test of the short way in Exchange.respond.
 
-Not here: what an exchange offers (exchange.py), accepting, sweeping and stopping (server.py).
+Not here: what an exchange offers (exchange.py), what is late and when (deadlines.py), what has the stream once HTTP is over
+(sinks.py), accepting and stopping (server.py).
 """
 
 from __future__ import annotations
 
 from _thread import get_ident
 
-from ..base.errors import BadRequest, HttpError, RequestTimeout, StateError
+from ..base.errors import HttpError, RequestTimeout, StateError
 from ..base.handle import wrong_thread
 from ..base.state import Stateful
-from . import states
+from . import failures, states
 from .exchange import DONE, JOIN_BELOW, LOST, OPEN, Exchange
-from .message import REASONS
 from .parser import Parser
+from .sinks import Lingering, Upgraded
 from .states import CLOSED, CLOSING, DISPATCHING, RECEIVING_BODY, RECEIVING_HEADERS, STREAMING, UPGRADED
 
 TYPE_CHECKING = False
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from ..base.buffer import Done
     from ..base.errors import BorrowError
-    from ..base.limits import Limits
     from ..base.loop import Loop
     from ..base.signal import Signal
     from ..net.address import Address
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 WHOLE, WAITING, FLOWING, DRAINING = range(4)
 
 MOST_DRAINED = 65536  # bytes of an unread body, before the connection is closed instead
-FORGET_AFTER = 5.0  # idle seconds after which the parser's memo is dropped
 
 
 class ServerConnection(Stateful):
@@ -406,40 +405,11 @@ class ServerConnection(Stateful):
             self._slot_raised(exchange, exc)
 
     def _slot_raised(self, exchange: Exchange, exc: Exception) -> None:
-        """A slot of the application raised: an HttpError is the answer, anything else is reported, and answered by 500."""
-        answerable = exchange._stage == OPEN and self.exchange is exchange and not self.closing
-        if isinstance(exc, HttpError) and answerable and 400 <= exc.status <= 599:
-            self._answer_error(exchange, exc)
-            return
-        self.loop._report(exc, self)
-        if answerable:
-            self._answer_error(exchange, HttpError(500))
-        elif exchange._stage < DONE:
-            self.stream.abort()
-
-    def _answer_error(self, exchange: Exchange, exc: HttpError) -> None:
-        exchange._response = None
-        exchange._gather = None
-        exchange._respond(exc.status, _error_body(exc), "text/plain; charset=utf-8", exc.headers)
+        failures.slot_raised(self, exchange, exc)
 
     def _refuse(self, exc: HttpError) -> None:
-        """The client broke the protocol, or was too slow: the status that says so, and the end."""
-        exchange = self.exchange
-        if self.closing:
-            return
-        if exchange is not None and exchange._stage != OPEN:
-            self.stream.abort()
-            return
-        self._keep_alive = False
-        if self._log is not None:
-            self._log(exchange or Exchange(self, _NO_REQUEST), exc.status)
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), *exc.headers]
-        body = _error_body(exc)
-        headers.append(("Content-Length", str(len(body))))
-        if exchange is not None and exchange.request.method == "HEAD":
-            body = b""
-        self._write(self._heads.head(exc.status, "", headers) + body, None, True)
-        self._begin_closing()
+        if not self.closing:
+            failures.refuse(self, exc)
 
     def _borrow_broken(self, exc: BorrowError) -> None:
         self.loop._report(exc, self)
@@ -460,7 +430,7 @@ class ServerConnection(Stateful):
         exchange._stage = DONE
         self._quick = None
         self._parser.tunnel()
-        self.stream._use_sink(_Upgraded(self, adapter))
+        self.stream._use_sink(Upgraded(self, adapter))
         if self._out and not self._corked:
             self._flush()
         self.stream._paused = False
@@ -493,7 +463,7 @@ class ServerConnection(Stateful):
         if self._ended or stream.closing:
             stream.close()
         else:
-            stream._use_sink(_Lingering(self))
+            stream._use_sink(Lingering(self))
             stream._paused = False
             stream._update()
             stream.shutdown()
@@ -529,40 +499,11 @@ class ServerConnection(Stateful):
         if self.stream._reader is not None:
             self.stream._reader(0)
 
-    def _sweep(self, now: float) -> None:
-        """Called once a second: is it late?"""
-        limits: Limits = self.server.limits
-        state = self._state
-        stream = self.stream
-        waited = now - self._stamp
-        if state is UPGRADED:
-            return
-        if stream._queue:
-            most = limits.close_timeout if state is CLOSING else limits.write_timeout
-            if most is not None and now - max(stream._taken_at, self._stamp if state is CLOSING else 0.0) >= most:
-                stream.abort()
-        elif state is RECEIVING_HEADERS:
-            if self._pending:
-                return
-            begun = self._parser.partial or not self._keep_alive
-            most = limits.head_timeout if begun else limits.keep_alive_timeout
-            if most is not None and waited >= most:
-                self._look_again()
-                if self._state is RECEIVING_HEADERS and (self._parser.partial or self._stamp != now):
-                    if self._parser.partial:
-                        self._refuse(RequestTimeout("the request's head took too long"))
-                    else:
-                        self._begin_closing()
-            elif waited >= FORGET_AFTER:
-                self._parser.forget()
-        elif state is RECEIVING_BODY:
-            if limits.body_timeout is not None and waited >= limits.body_timeout and not self._paused:
-                if self._intake == FLOWING:
-                    self._refuse(RequestTimeout("the request's body took too long"))
-                elif self._intake == DRAINING:
-                    self._begin_closing()
-        elif state is CLOSING and limits.close_timeout is not None and waited >= limits.close_timeout:
-            stream.abort()
+    def _body_late(self) -> None:
+        if self._intake == FLOWING:
+            self._refuse(RequestTimeout("the request's body took too long"))
+        elif self._intake == DRAINING:
+            self._begin_closing()
 
     def _check(self) -> None:
         if get_ident() != self.loop._thread:
@@ -570,61 +511,3 @@ class ServerConnection(Stateful):
 
     def __repr__(self) -> str:
         return "<ServerConnection %s, %s>" % (self.peer, self._state.value)
-
-
-class _Upgraded:
-    """The stream's sink once another protocol has the connection: the adapter gets all; the connection is told the end."""
-
-    __slots__ = ("on_bytes", "on_end", "on_drain", "on_error", "_adapter", "_connection")
-
-    def __init__(self, connection: ServerConnection, adapter: Any) -> None:
-        self._connection = connection
-        self._adapter = adapter
-        self.on_bytes = adapter.on_bytes
-        self.on_end = adapter.on_end
-        self.on_drain = adapter.on_drain
-        self.on_error = adapter.on_error
-
-    def on_close(self) -> None:
-        try:
-            self._adapter.on_close()
-        finally:
-            self._connection.on_close()
-
-
-class _Lingering:
-    """The stream's sink of a connection that is closing: input is dropped until the peer's end."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
-
-    def on_bytes(self, data: bytes) -> None:
-        pass
-
-    def on_end(self) -> None:
-        self._connection.stream.close()
-
-    def on_drain(self) -> None:
-        pass
-
-    def on_error(self, exc: Exception) -> None:
-        pass
-
-    def on_close(self) -> None:
-        self._connection.on_close()
-
-
-def _error_body(exc: HttpError) -> bytes:
-    text = "%d %s" % (exc.status, REASONS.get(exc.status, "Error"))
-    return ("%s: %s\n" % (text, exc.reason) if exc.reason else text + "\n").encode("utf-8", "replace")
-
-
-def _no_request() -> Request:
-    from .message import Request
-
-    return Request("-", "/", "1.1", {})
-
-
-_NO_REQUEST = _no_request()

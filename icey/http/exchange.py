@@ -312,8 +312,8 @@ class Exchange:
         """AffinityError from another thread; StateError once the stage is past `last`."""
         self._check()
         if self._stage > last:
-            what = ("", "after the answer has begun", "after the answer is complete", "after the connection closed")[self._stage]
-            raise StateError("%s() %s" % (verb, what), "answer an exchange once; on_close tells when it is over",
+            what = ("", "the answer has begun", "the answer is complete", "the connection closed")[self._stage]
+            raise StateError("%s() after %s" % (verb, what), "answer an exchange once; on_close tells when it is over",
                              "an exchange is answered once")
 
     # the request's body

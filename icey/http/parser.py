@@ -18,9 +18,9 @@ A callback that returns True has `feed` return at once with the number of bytes 
 The states: HEAD -> (HEAD | FIXED | SIZE | CLOSE | TUNNEL); FIXED -> HEAD; SIZE -> DATA | TRAILERS; DATA -> CRLF -> SIZE;
 TRAILERS -> HEAD. TUNNEL (an upgrade or CONNECT) takes nothing more: the bytes behind stay unconsumed. FAILED is final.
 
-Split anywhere, the input gives the same events; limits apply as the bytes arrive. A head has three tiers with one set of accepted
-inputs: the same field block as before on this connection (one comparison); the template and line memo of memo.py; and the
-strict line-by-line reader, which takes everything else and alone raises the errors.
+Split anywhere, the input gives the same events; limits apply as the bytes arrive. A head has three tiers with one set of
+accepted inputs: the same field block as before on this connection (one comparison); the template and line memo of memo.py;
+and the strict line-by-line reader, which takes everything else and alone raises the errors.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ class Parser:
     """
 
     __slots__ = (
-        "observer", "framing", "trailers", "request_method", "partial", "behind", "_limits", "_responses", "_memo", "_state", "_left",
-        "_tail", "_pairs", "_start", "_spent", "_blank", "_line", "_line_target", "_method", "_most_head", "_most_target", "_block", "_block_fields", "_block_framing",
-        "_template", "_lines", "_misses", "_irregular",
+        "observer", "framing", "trailers", "request_method", "partial", "behind",
+        "_limits", "_most_head", "_most_target", "_responses", "_memo", "_state", "_left", "_irregular",
+        "_tail", "_pairs", "_start", "_spent", "_blank",  # the strict reader's
+        "_line", "_line_target", "_method", "_block", "_block_fields", "_block_framing",  # remembered of the last head
+        "_template", "_lines", "_misses",
     )
 
     def __init__(

@@ -16,6 +16,7 @@ from ..base.signal import Event
 from ..base.timer import Timer, seconds
 from ..net.address import Address
 from ..net.tcp import TCPListener, TCPSocket
+from . import deadlines
 from .answer import HeadWriter
 from .connection import ServerConnection
 from .memo import LineMemo
@@ -38,8 +39,8 @@ class Server(Handle):
     """
 
     __slots__ = (
-        "limits", "connections_made", "_where", "_reuse_port", "_listener", "_connections", "_responder", "_heads", "_memo", "_log",
-        "_fire", "_stopping", "_sweeper", "_deadline",
+        "limits", "connections_made", "_where", "_reuse_port", "_listener", "_connections", "_responder", "_heads", "_memo",
+        "_log", "_fire", "_stopping", "_sweeper", "_deadline",
     )
 
     on_request = Event("on_request(exchange): a head was parsed; nobody attached: 404")
@@ -102,7 +103,8 @@ class Server(Handle):
             self._listener = TCPListener(self.loop, self._where, reuse_port=self._reuse_port)
         self._listener.on_accept += self._accept
         self._activate()
-        self._sweeper = Timer(self.loop, self._beat(), self._sweep, interval=self._beat())
+        every = deadlines.beat(self.limits)
+        self._sweeper = Timer(self.loop, every, self._sweep, interval=every)
         self._sweeper.start().unref()
         return self
 
@@ -155,18 +157,12 @@ class Server(Handle):
         elif self._listener is not None:
             self._listener.resume()
 
-    def _beat(self) -> float:
-        limits = self.limits
-        deadlines = (limits.head_timeout, limits.body_timeout, limits.keep_alive_timeout, limits.write_timeout,
-                     limits.close_timeout)
-        return min([1.0] + [max(limit / 4, 0.01) for limit in deadlines if limit is not None])
-
     def _sweep(self, timer: Timer) -> None:
         """Each second: the date, and every connection's deadline."""
         self._heads.refresh()
         now = self.loop.now
         for connection in self.connections:
-            connection._sweep(now)
+            deadlines.sweep(connection, now)
 
     # the end
 

@@ -26,7 +26,7 @@ from .address import AF_UNIX, Address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple, Union
+    from typing import Any, Optional, Tuple, Union
 
     from ..base.loop import Loop
     from ..base.timer import Timer
@@ -274,17 +274,15 @@ class TCPListener(Handle):
             stream.abort()
 
     def _accept_failed(self, exc: OSError) -> None:
-        if exc.errno not in _NO_DESCRIPTORS:
-            log.error("tcp", "accept on %s: %s", self.address, exc)
-            self._emit("on_error", self, exc)
-            if not self._interest:  # a slot closed or paused us
-                return
-        elif self.loop.now - self._said >= 1.0:
-            self._said = self.loop.now
-            log.warning("tcp", "accept on %s: %s; trying again in %g s", self.address, exc.strerror, REST)
         self._watch(False)
         self._rest_timer = self.loop.call_later(REST, self._rested)
         self._rest_timer.unref()
+        if exc.errno not in _NO_DESCRIPTORS:
+            log.error("tcp", "accept on %s: %s", self.address, exc)
+            self._emit("on_error", self, exc)
+        elif self.loop.now - self._said >= 1.0:
+            self._said = self.loop.now
+            log.warning("tcp", "accept on %s: %s; trying again in %g s", self.address, exc.strerror, REST)
 
     def _rested(self) -> None:
         self._rest_timer = None
@@ -314,7 +312,7 @@ class TCPListener(Handle):
     def __del__(self) -> None:
         if getattr(self, "sock", None) is not None and self._active and self._phase == OPEN and not self.loop._forked:
             self.sock.close()  # first: the warning may be an error
-            warnings.warn("%r was collected without close()" % self, ResourceWarning, source=self)
+            warnings.warn("%r was collected without close()" % self, ResourceWarning, 1, self)
 
 
 def _duplicate(fd: int) -> socket.socket:

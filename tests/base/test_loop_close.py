@@ -268,7 +268,7 @@ def test_closed_loops_and_handles_are_collected_in_silence(debug):
     assert collected(drop) == []
 
 
-@pytest.mark.skipif(sys.implementation.name != "cpython" or sys.version_info < (3, 8), reason="sys.unraisablehook")
+@pytest.mark.skipif(not hasattr(sys, "unraisablehook"), reason="this Python has no sys.unraisablehook")
 def test_where_warnings_are_errors_a_collected_loop_gives_its_descriptors_back(debug, monkeypatch):
     raised = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_type))

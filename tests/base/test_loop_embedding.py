@@ -76,7 +76,8 @@ def test_timeout_is_the_time_to_the_next_living_timer(loop, clock):
     assert loop.timeout() is None
 
 
-@pytest.mark.parametrize("kind", [selectors.SelectSelector, getattr(selectors, "PollSelector", selectors.SelectSelector)])
+@pytest.mark.parametrize("kind", [getattr(selectors, name) for name in ("SelectSelector", "PollSelector")
+                                  if hasattr(selectors, name)])
 def test_a_selector_without_a_descriptor_is_StateError_that_says_what_to_do(debug, kind):
     with Loop(debug, selector=kind()) as loop:
         with pytest.raises(StateError, match=r"%s.*run_once\(0\)" % kind.__name__):

@@ -1,4 +1,4 @@
-"""What callbacks raise: to loop.on_error with the handle, to the log where nobody listens; never the end of the loop."""
+"""What callbacks raise: to loop.on_error with the handle, to the log where nobody listens; never the loop's end."""
 import functools
 import os
 import socket
@@ -160,6 +160,20 @@ def test_a_slot_of_on_error_may_detach_itself(loop):
     loop.call_soon(oops)
     loop.run()
     assert [type(seen[0]), seen[1]] == [Oops, "the next"]
+
+
+def test_whatever_a_ready_descriptors_callback_raises_is_told_with_its_handle(loop, errors, ready):
+    class Faulty(Poll):
+        __slots__ = ()
+
+        def _ready(self, mask):
+            raise Oops
+
+    poll = Faulty(loop, ready)
+    poll.on_readable += print
+    loop.run_once(0)
+    assert [(type(exc), handle) for _, exc, handle in errors] == [(Oops, poll)]
+    poll.close()
 
 
 # nobody attached

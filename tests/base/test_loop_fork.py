@@ -5,15 +5,15 @@ import traceback
 
 import pytest
 
+import icey.base.loop as module
 from icey import AffinityError, Loop, Stream, Synchronizer, TCPListener, Timer
 from tests.support import needs
 from tests.support.loops import clock, debug, loop, turns  # noqa: F401
 
-needs("fork")
-
 
 def in_child(fn):
     """Calls `fn()` in a forked child; fails with what it raised."""
+    needs("fork")
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -114,6 +114,7 @@ def test_a_child_may_build_loops_of_its_own(loop, debug):
     in_child(child)
 
 
+@pytest.mark.needs("fork")
 @pytest.mark.parametrize("how", ["run", "run_once"])
 def test_forked_inside_a_turn_the_child_reads_nothing_more_and_gets_AffinityError_from_its_run(loop, pair, how):
     near, far = pair
@@ -164,3 +165,43 @@ def test_an_inherited_loop_is_collected_in_silence(debug):
     loop = Loop(debug)
     in_child(child)
     loop.close()
+
+
+# without a process: what the hook does to a loop, seen from within
+
+@pytest.fixture
+def child(debug, monkeypatch):
+    """A loop that the hook will find."""
+    loop = Loop(debug)
+    monkeypatch.setattr(module, "_loops", {loop})
+    yield loop
+    loop.close()
+
+
+@pytest.mark.parametrize("how", ["run", "run_once"])
+def test_a_turn_that_turns_out_to_be_in_a_child_reads_no_more(child, pair, how):
+    seen = []
+    stream = Stream(child, pair[0])
+    stream.on_recv += seen.append
+    pair[1].send(b"the parent's")
+    child.call_soon(module._forked)
+    with pytest.raises(AffinityError, match="inherited by fork"):
+        getattr(child, how)()
+    assert seen == [] and not child.running
+    with pytest.raises(AffinityError):
+        child.post(int)
+    assert stream.sock.fileno() >= 0
+    child.close()
+    assert stream.sock.fileno() == -1 and not stream.closed
+
+
+def test_a_process_without_loops_forks_in_peace(monkeypatch):
+    monkeypatch.setattr(module, "_loops", None)
+    module._forked()
+
+
+def test_where_processes_do_not_fork_nothing_is_registered(monkeypatch, debug):
+    monkeypatch.setattr(module, "_loops", None)
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    with Loop(debug) as loop:
+        assert loop in module._loops

@@ -98,6 +98,15 @@ def test_a_wake_up_of_a_closed_pair_is_nothing():
     assert waker.asleep is False
 
 
+def test_a_loop_that_is_awake_is_sent_no_byte():
+    waker = Waker()
+    waker.asleep = False
+    waker.wake()
+    with pytest.raises(BlockingIOError):
+        waker._read.recv(1)
+    waker.close()
+
+
 def test_draining_takes_many_bytes_and_none():
     waker = Waker()
     waker._write.send(b"\0" * 8192)

@@ -1,4 +1,4 @@
-"""ThreadSignal: attach, detach and emit from any thread, delivery on a loop. The common contract is in tests/contracts."""
+"""ThreadSignal: attach, detach and emit from any thread, delivery on a loop. The contract is in tests/contracts."""
 import threading
 
 import pytest

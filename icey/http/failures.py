@@ -1,0 +1,59 @@
+"""What a server's connection does when something goes wrong: a slot of the application raises, or the client breaks the rules.
+
+    an HttpError leaves a slot                      it is the answer, if none has begun
+    anything else leaves a slot                     loop.on_error, and 500 if no answer has begun, else abort
+    the client's bytes are malformed, or too slow   the status that says so, `Connection: close`, a lingering close
+"""
+
+from __future__ import annotations
+
+from ..base.errors import HttpError
+from .exchange import DONE, OPEN, Exchange
+from .message import REASONS, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .connection import ServerConnection
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+def slot_raised(connection: ServerConnection, exchange: Exchange, exc: Exception) -> None:
+    """A slot of the application raised."""
+    answerable = exchange._stage == OPEN and connection.exchange is exchange and not connection.closing
+    if isinstance(exc, HttpError) and answerable and 400 <= exc.status <= 599:
+        _answer(exchange, exc)
+        return
+    connection.loop._report(exc, connection)
+    if answerable:
+        _answer(exchange, HttpError(500))
+    elif exchange._stage < DONE:
+        connection.stream.abort()
+
+
+def refuse(connection: ServerConnection, exc: HttpError) -> None:
+    """The client broke the protocol, or was too slow."""
+    exchange = connection.exchange
+    if exchange is not None and exchange._stage != OPEN:
+        connection.stream.abort()
+        return
+    connection._keep_alive = False
+    if connection._log is not None:
+        connection._log(exchange or Exchange(connection, Request("-", "/", "1.1", {})), exc.status)
+    body = _body(exc)
+    headers = [("Content-Type", PLAIN), ("Connection", "close"), *exc.headers, ("Content-Length", str(len(body)))]
+    if exchange is not None and exchange.request.method == "HEAD":
+        body = b""
+    connection._write(connection._heads.head(exc.status, "", headers) + body, None, True)
+    connection._begin_closing()
+
+
+def _answer(exchange: Exchange, exc: HttpError) -> None:
+    exchange._response = None
+    exchange._gather = None
+    exchange._respond(exc.status, _body(exc), PLAIN, exc.headers)
+
+
+def _body(exc: HttpError) -> bytes:
+    text = "%d %s" % (exc.status, REASONS.get(exc.status, "Error"))
+    return ("%s: %s\n" % (text, exc.reason) if exc.reason else text + "\n").encode("utf-8", "replace")

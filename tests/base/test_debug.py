@@ -1,0 +1,93 @@
+"""debug: the switch, and how places in a program are named."""
+import functools
+import subprocess
+import sys
+
+import pytest
+
+from icey import Loop, Timer
+from icey.base import debug
+from tests.support import ROOT
+
+HERE = __file__
+
+
+@pytest.mark.parametrize("value, on", [(None, False), ("", False), ("0", False), ("1", True), ("true", True)])
+def test_None_asks_the_environment(monkeypatch, value, on):
+    monkeypatch.delenv("ICEY_DEBUG", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ICEY_DEBUG", value)
+    assert debug.switched_on(None) is on
+    assert debug.switched_on(True) is True
+    assert debug.switched_on(False) is False
+    assert debug.switched_on(1) is True
+
+
+def test_the_stack_leaves_iceys_frames_out_the_nearest_last():
+    def inner():
+        return debug.stack()
+
+    def outer():
+        return inner()
+
+    lines = outer().splitlines()
+    assert lines[-1].endswith(" in inner") and lines[-1].startswith("  %s:" % HERE)
+    assert lines[-2].endswith(" in outer")
+    assert len(lines) <= 12
+
+
+def test_a_site_names_the_programs_line_not_iceys():
+    with Loop(True) as loop:
+        site = Timer(loop, 1)._site
+    assert site.splitlines()[-1].startswith("  %s:" % HERE)
+    with Loop(False) as loop:
+        assert Timer(loop, 1)._site is None
+
+
+def test_iceys_frames_are_left_out_however_its_folder_was_spelled():
+    code = ("import sys; sys.path.insert(0, %r); import icey; loop = icey.Loop(True); "
+            "print(icey.Timer(loop, 1)._site); loop.close()" % (ROOT + "/tests/.."))
+    done = subprocess.run([sys.executable, "-S", "-E", "-c", code], stdout=subprocess.PIPE, universal_newlines=True,
+                          check=True)
+    assert done.stdout == "  <string>:1 in <module>\n"
+
+
+def function():
+    pass
+
+
+class Callable:
+    def __call__(self):
+        pass
+
+    def method(self):
+        pass
+
+
+def test_a_place_names_function_file_and_line():
+    line = function.__code__.co_firstlineno
+    assert debug.place(function) == "function (%s:%d)" % (HERE, line)
+    assert debug.place(functools.partial(functools.partial(function), 1)) == "function (%s:%d)" % (HERE, line)
+    assert debug.place(Callable().method).startswith("Callable.method (%s:" % HERE)
+    assert "Callable object" in debug.place(Callable()) and HERE in debug.place(Callable())
+    assert "<lambda>" in debug.place(lambda: 1)
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="elsewhere they are Python functions")
+def test_a_place_without_code_is_named_all_the_same():
+    assert debug.place(print) == "print"
+    assert debug.place([].append) == "list.append"
+
+
+def test_raised_in_names_the_outermost_frame_of_the_program():
+    def slot():
+        deeper()
+
+    def deeper():
+        raise ValueError
+
+    with pytest.raises(ValueError) as info:
+        slot()
+    trace = info.value.with_traceback(info.value.__traceback__.tb_next)
+    assert debug.raised_in(trace).startswith("slot (%s:" % HERE)
+    assert debug.raised_in(ValueError()) == "a callback"
