@@ -141,7 +141,8 @@ class ServerConnection(Stateful):
             self._refuse(exc)
         finally:
             self._corked = False
-        if self._out:
+        out = self._out
+        if out and not (len(out) == 1 and self.stream._write(out.pop(), None, False)):
             self._flush()
         if used != len(data):
             self._left_over(data[used:])
@@ -274,13 +275,13 @@ class ServerConnection(Stateful):
             self.stream._update()
 
     def _flush(self) -> None:
+        """Sends what this burst has gathered; with a client that does not read, holds the next requests."""
         out = self._out
-        if len(out) == 1:
-            data = out.pop()
-        else:
+        if out:
             data = b"".join(out) if sum(map(len, out)) < 65536 else list(out)
             out.clear()
-        if not self.stream._write(data, None, False) and self.stream.queued:
+            self.stream._write(data, None, False)
+        if self.stream.queued >= self.stream.high_water:
             self._choke()
 
     def _write(self, data: Any, done: Done, owned: bool) -> bool:

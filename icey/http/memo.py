@@ -89,15 +89,20 @@ class Template:
     def learned(
         cls, old: Optional[Template], before: List[str], lines: List[str], fields: Dict[str, str], framing: Framing
     ) -> Optional[Template]:
-        """A template with holes where two blocks differ, the old ones kept if they fit in; None if that is too much."""
+        """A template with holes where two blocks differ, the old one's kept if they fit in; None if that is too much."""
         holes = differing(before, lines)
         if not holes:
             return old if lines == before else None
-        if old is not None:  # learned from `before`, so of the same shape
+        if old is not None and old.fits(lines):
             both = sorted({*holes, *old._holes})
             if len(both) <= MOST_HOLES:
                 holes = both
         return cls(lines, fields, framing, holes)
+
+    def fits(self, lines: List[str]) -> bool:
+        """Whether the lines where this template has holes are of the same fields in a block of these lines."""
+        return self._holes[-1] < len(lines) and all(
+            lines[index].partition(":")[0].lower() == name for index, (name, _) in zip(self._holes, self._rest))
 
     def match(self, text: str, at: int) -> Optional[Tuple[Dict[str, str], int]]:
         """(fields, where the block ends) if at `at` there is a block of this shape, its blank line included."""

@@ -19,8 +19,8 @@ The states: HEAD -> (HEAD | FIXED | SIZE | CLOSE | TUNNEL); FIXED -> HEAD; SIZE 
 TRAILERS -> HEAD. TUNNEL (an upgrade or CONNECT) takes nothing more: the bytes behind stay unconsumed. FAILED is final.
 
 Split anywhere, the input gives the same events; limits apply as the bytes arrive. A head has three tiers with one set of
-accepted inputs: the same field block as before on this connection (one comparison); the template and line memo of memo.py;
-and the strict line-by-line reader, which takes everything else and alone raises the errors.
+accepted inputs: the same head, or field block, as before on this connection (one comparison); the template and line memo
+of memo.py; and the strict line-by-line reader, which takes everything else and alone raises the errors.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Parser:
         "observer", "framing", "trailers", "request_method", "partial", "behind",
         "_limits", "_most_head", "_most_target", "_responses", "_memo", "_state", "_left", "_irregular",
         "_tail", "_pairs", "_start", "_spent", "_blank",  # the strict reader's
-        "_line", "_line_target", "_method", "_block", "_block_fields", "_block_framing",  # remembered of the last head
-        "_template", "_lines", "_misses",
+        "_head", "_head_target", "_method", "_block", "_block_fields", "_block_framing",  # remembered of the last head
+        "_template", "_misses",
     )
 
     def __init__(
@@ -99,13 +99,12 @@ class Parser:
 
     def forget(self) -> None:
         """Drops what is remembered of this connection's heads; the next one is parsed from scratch."""
-        self._line: Optional[bytes] = None
-        self._line_target = self._method = ""
+        self._head: Optional[bytes] = None
+        self._head_target = self._method = ""
         self._block: Optional[bytes] = None
         self._block_fields: Dict[str, str] = {}
         self._block_framing = _NO_FRAMING
         self._template: Optional[Template] = None
-        self._lines: Optional[List[str]] = None
         self._misses = 0
 
     @property
@@ -168,41 +167,43 @@ class Parser:
                 if framing.length:
                     self._body_follows(framing.length, len(data) - end)
                 return -end if self.observer.on_head(Request(self._method, target, "1.1", fields)) else end
-        eol = data.find(b"\r\n", at)
-        if eol <= at:
-            return self._feed_head_lines(data, at)
-        block = self._block
-        if block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
-            fields = self._block_fields
-            framing = self.framing = self._block_framing
-            end = eol + 2 + len(block)
+        head = self._head
+        if head is not None and data.startswith(head, at):
+            end = at + len(head)
+            fields, framing = self._block_fields, self._block_framing
         else:
-            end = data.find(b"\r\n\r\n", eol) + 4
-            remembered = self._remembered(data[eol + 2:end]) if end > 3 else None
-            if remembered is None:
+            eol = data.find(b"\r\n", at)
+            if eol <= at:
                 return self._feed_head_lines(data, at)
-            fields, framing = remembered, self.framing
-        line = data[at:eol]
-        if line != self._line:
-            target = self._target(str(line, "latin-1"))
+            block = self._block
+            if block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
+                fields, framing = self._block_fields, self._block_framing
+                end = eol + 2 + len(block)
+            else:
+                end = data.find(b"\r\n\r\n", eol) + 4
+                remembered = self._remembered(data[eol + 2:end]) if end > 3 else None
+                if remembered is None:
+                    return self._feed_head_lines(data, at)
+                fields, framing = remembered, self.framing
+            target = self._target(str(data[at:eol], "latin-1"))
             if target is None:
                 return self._feed_head_lines(data, at)
-            self._line = line
-            self._line_target = target
+            self._head = data[at:end]
+            self._head_target = target
+        self.framing = framing
         if framing.length:
             self._body_follows(framing.length, len(data) - end)
-        return -end if self.observer.on_head(Request(self._method, self._line_target, "1.1", fields)) else end
+        return -end if self.observer.on_head(Request(self._method, self._head_target, "1.1", fields)) else end
 
     def _target(self, line: str) -> Optional[str]:
         """The target of a common request line (and its `_method`); None: the strict reader is to look at it."""
-        parts = line.split(" ")
-        if len(parts) != 3 or parts[2] != "HTTP/1.1" or parts[0] not in _COMMON:
+        method, _, rest = line.partition(" ")
+        target = rest[:-9]
+        if (method not in _COMMON or rest[-9:] != " HTTP/1.1" or target[:1] != "/" or " " in target
+                or not target.isprintable() or not target.isascii() or len(target) > self._most_target):
             return None
-        target = parts[1]
-        if target[:1] != "/" or not target.isprintable() or not target.isascii() or len(target) > self._most_target:
-            return None
-        self._method = parts[0]
-        self._line = None
+        self._method = method
+        self._head = None
         return target
 
     def _remembered(self, block: bytes) -> Optional[Dict[str, str]]:
@@ -226,12 +227,12 @@ class Parser:
 
     def _learn(self, lines: List[str], block: bytes, fields: Dict[str, str], framing: Framing) -> None:
         """Remembers the block, and from the second on what varies; more and more seldom while that does not help."""
+        before = self._block
         self._block, self._block_fields, self._block_framing = block, fields, framing
         self._misses = misses = self._misses + 1
-        if not misses & (misses - 1) or not misses % BACK_OFF:
-            if self._lines is not None:
-                self._template = Template.learned(self._template, self._lines, lines, fields, framing)
-            self._lines = lines
+        if before is not None and (not misses & (misses - 1) or not misses % BACK_OFF):
+            self._template = Template.learned(
+                self._template, str(before[:-4], "latin-1").split("\r\n"), lines, fields, framing)
 
     def _feed_head_lines(self, data: bytes, at: int) -> int:
         """The strict reader: line by line, also across feeds."""

@@ -93,8 +93,7 @@ class Address:
         if self.family == socket.AF_INET6:
             host, _, scope = self.host.partition("%")
             if scope:
-                number = int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
-                return (host, self.port, 0, number)
+                return (host, self.port, 0, int(scope) if scope.isdigit() else _interface(self.host))
         return (self.host, self.port)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
@@ -116,6 +115,12 @@ class Address:
 
     def __repr__(self) -> str:
         return "Address.parse(%r)" % str(self)
+
+
+def _interface(host: str) -> int:
+    """The number of the interface that `host`, an IPv6 address with a scope, names; OSError where there is none."""
+    found = socket.getaddrinfo(host, None, socket.AF_INET6, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+    return int(found[0][4][3])
 
 
 def _family(host: str) -> Optional[int]:

@@ -67,6 +67,8 @@ class TCPSocket(Stream):
         target = Address.of(address, port)
         if target.family is None:
             raise ValueError("connect() takes a numeric address; %r is a name, and names are not resolved yet" % target.host)
+        if timeout is not None:
+            self._connect_timer = self.loop.call_later(timeout, self._connect_late, timeout)
         self._peer = target
         try:
             sock = socket.socket(target.family, socket.SOCK_STREAM)
@@ -78,16 +80,15 @@ class TCPSocket(Stream):
         self._use_socket(sock, CONNECTING)
         try:
             error = sock.connect_ex(target.sockaddr())
-        except OSError as exc:
-            error = exc.errno or errno.EINVAL
-        if error and (error not in _IN_PROGRESS or (target.family == AF_UNIX and error == errno.EAGAIN)):
-            self.loop.call_soon(self._connect_failed, OSError(error, os.strerror(error)))
-        elif not error:
+        except OSError as exc:  # a scope that is no interface
+            self.loop.call_soon(self._connect_failed, exc)
+            return
+        if not error:
             self.loop.call_soon(self._connected)
-        else:
+        elif error in _IN_PROGRESS and not (target.family == AF_UNIX and error == errno.EAGAIN):  # its backlog is full
             self._update()
-        if timeout is not None:
-            self._connect_timer = self.loop.call_later(timeout, self._connect_late, timeout)
+        else:
+            self.loop.call_soon(self._connect_failed, OSError(error, os.strerror(error)))
 
     def set_no_delay(self, on: bool = True) -> None:
         """TCP_NODELAY: small sends go at once. Nothing happens on a Unix socket."""

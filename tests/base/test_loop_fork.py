@@ -7,13 +7,11 @@ import pytest
 
 import icey.base.loop as module
 from icey import AffinityError, Loop, Stream, Synchronizer, TCPListener, Timer
-from tests.support import needs
 from tests.support.loops import clock, debug, loop, turns  # noqa: F401
 
 
 def in_child(fn):
     """Calls `fn()` in a forked child; fails with what it raised."""
-    needs("fork")
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -38,6 +36,7 @@ def pair():
         yield near, far
 
 
+@pytest.mark.needs("fork")
 def test_a_child_that_inherits_a_loop_gets_AffinityError_from_it(loop):
     timer = Timer(loop, 1).start()
     synchronizer = Synchronizer(loop, int)
@@ -56,6 +55,7 @@ def test_a_child_that_inherits_a_loop_gets_AffinityError_from_it(loop):
     turns(loop)
 
 
+@pytest.mark.needs("fork")
 def test_the_childs_close_only_closes_descriptors_and_the_parents_loop_goes_on(loop, pair):
     near, far = pair
     stream = Stream(loop, near.dup())
@@ -92,7 +92,7 @@ def test_the_childs_close_only_closes_descriptors_and_the_parents_loop_goes_on(l
     assert closed == [stream]
 
 
-@pytest.mark.needs("unix")
+@pytest.mark.needs("unix", "fork")
 def test_the_childs_close_leaves_the_file_of_a_unix_socket(loop, tmp_path):
     path = str(tmp_path / "s")
     listener = TCPListener(loop, "unix:" + path)
@@ -103,6 +103,7 @@ def test_the_childs_close_leaves_the_file_of_a_unix_socket(loop, tmp_path):
     assert not os.path.exists(path)
 
 
+@pytest.mark.needs("fork")
 def test_a_child_may_build_loops_of_its_own(loop, debug):
     def child():
         seen = []
@@ -151,6 +152,7 @@ def test_forked_inside_a_turn_the_child_reads_nothing_more_and_gets_AffinityErro
     turns(loop)
 
 
+@pytest.mark.needs("fork")
 def test_an_inherited_loop_is_collected_in_silence(debug):
     def child():
         import gc

@@ -90,10 +90,12 @@ def test_to_what_the_socket_module_takes():
     assert Address("fe80::1%3", 80).sockaddr() == ("fe80::1", 80, 0, 3)
 
 
-@pytest.mark.skipif(not hasattr(socket, "if_nametoindex"), reason="needs interface names")
+@pytest.mark.skipif(not hasattr(socket, "if_nameindex"), reason="needs interface names")
 def test_a_scope_may_be_an_interfaces_name():
     index, name = socket.if_nameindex()[0]
     assert Address("fe80::1%" + name, 80).sockaddr() == ("fe80::1", 80, 0, index)
+    with pytest.raises(OSError):
+        Address("fe80::1%no-such-interface", 80).sockaddr()
 
 
 def test_an_address_is_immutable_and_hashable():

@@ -187,6 +187,14 @@ def test_a_name_is_value_error_and_the_socket_lives(loop):
     assert client.closed
 
 
+def test_a_timeout_that_is_none_is_value_error_and_the_socket_lives(loop):
+    client = icey.TCPSocket(loop)
+    with pytest.raises(ValueError, match="finite"):
+        client.connect("127.0.0.1", 80, timeout=-1)
+    assert client.peer is None
+    client.close()
+
+
 # failing to connect: on_error, on_close
 
 def test_a_refused_connection_is_connect_error_with_its_attempt(loop):
