@@ -120,7 +120,11 @@ class ServerConnection(Stateful):
     def abort(self) -> None:
         """Closes now."""
         self._check()
-        self.stream.abort()
+        if not self.closed:
+            self._state = CLOSING  # nothing more is parsed, nor answered
+            self._quick = None
+            self._out.clear()
+            self.stream.abort()
 
     # the stream's sink
 
@@ -155,7 +159,7 @@ class ServerConnection(Stateful):
         if self._state is CLOSING:
             self.stream.close()
         elif self._state is STREAMING:  # nobody waits for the end of such an answer with half a connection
-            self.stream.abort()
+            self.abort()
         elif not self._pending:
             self._after_end()
 
@@ -414,7 +418,7 @@ class ServerConnection(Stateful):
 
     def _borrow_broken(self, exc: BorrowError) -> None:
         self.loop._report(exc, self)
-        self.stream.abort()
+        self.abort()
 
     def _emit_close(self, exchange: Exchange, signal: Signal) -> None:
         try:

@@ -43,9 +43,9 @@ def sweep(connection: ServerConnection, now: float) -> None:
         if state is CLOSING:
             since = max(connection.stream._taken_at, connection._stamp)
             if _over(limits.close_timeout, now - since):
-                connection.stream.abort()
+                connection.abort()
         elif state is not UPGRADED and _over(limits.write_timeout, now - connection.stream._taken_at):
-            connection.stream.abort()
+            connection.abort()
     elif state is RECEIVING_HEADERS:
         if not connection._pending:
             _receiving_headers(connection, limits, waited)
@@ -53,7 +53,7 @@ def sweep(connection: ServerConnection, now: float) -> None:
         if _over(limits.body_timeout, waited) and not connection._paused:
             connection._body_late()
     elif state is CLOSING and _over(limits.close_timeout, waited):
-        connection.stream.abort()
+        connection.abort()
 
 
 def _receiving_headers(connection: ServerConnection, limits: Limits, waited: float) -> None:

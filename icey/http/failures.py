@@ -28,14 +28,14 @@ def slot_raised(connection: ServerConnection, exchange: Exchange, exc: Exception
     if answerable:
         _answer(exchange, HttpError(500))
     elif exchange._stage < DONE:
-        connection.stream.abort()
+        connection.abort()
 
 
 def refuse(connection: ServerConnection, exc: HttpError) -> None:
     """The client broke the protocol, or was too slow."""
     exchange = connection.exchange
     if exchange is not None and exchange._stage != OPEN:
-        connection.stream.abort()
+        connection.abort()
         return
     connection._keep_alive = False
     if connection._log is not None:

@@ -173,7 +173,7 @@ class Server(Handle):
 
     def _give_up(self) -> None:
         for connection in self.connections:
-            connection.stream.abort()
+            connection.abort()
 
     def _silence(self) -> None:
         self._stopping = True

@@ -3,8 +3,19 @@ import array
 
 import pytest
 
-from icey.base.buffer import (BLOCK, JOIN_BELOW, MOST_SEGMENTS, READ_SIZE, DebugReadBuffer, DebugWriteQueue, ReadBuffer,
-                              WriteQueue, flat, own, send_parts)
+from icey.base.buffer import (
+    BLOCK,
+    JOIN_BELOW,
+    MOST_SEGMENTS,
+    READ_SIZE,
+    DebugReadBuffer,
+    DebugWriteQueue,
+    ReadBuffer,
+    WriteQueue,
+    flat,
+    own,
+    send_parts,
+)
 from icey.base.errors import BorrowError
 from icey.tools.testing import AGAIN, INTERRUPTED, ScriptedSocket
 from tests.support.streams import PYPY

@@ -6,8 +6,20 @@ import socket
 import pytest
 
 import icey
-from icey.tools.testing import (AGAIN, END, INTERRUPTED, STALL, Peer, ScriptedSocket, VirtualClock, VirtualSelector,
-                                again_storm, byte_at_a_time, chunked, virtual_loop)
+from icey.tools.testing import (
+    AGAIN,
+    END,
+    INTERRUPTED,
+    STALL,
+    Peer,
+    ScriptedSocket,
+    VirtualClock,
+    VirtualSelector,
+    again_storm,
+    byte_at_a_time,
+    chunked,
+    virtual_loop,
+)
 
 
 @pytest.fixture
