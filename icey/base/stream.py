@@ -156,11 +156,7 @@ class Stream(Handle):
         return self._enqueue([keep(part) for part in parts], done, borrowed)
 
     def _enqueue(self, parts: List[Data], done: Done, borrowed: bool) -> bool:
-        queue = self._queue
-        if queue is None:
-            queue = self._queue = DebugWriteQueue() if self.loop.debug else WriteQueue()
-        if not queue:
-            self._taken_at = self.loop.now
+        queue = self._waiting()
         queue.add(parts, done, borrowed)
         if not self._interest & WRITE:
             self._update()
@@ -178,16 +174,18 @@ class Stream(Handle):
         finally:
             if not queued:
                 region.finish()
-        if not queued:
-            return False
+        if queued:
+            self._waiting().add_file(region)
+            self._drain_due = True
+            self._update()
+        return False
+
+    def _waiting(self) -> WriteQueue:
+        """The queue, made where there is none."""
         if self._queue is None:
             self._queue = DebugWriteQueue() if self.loop.debug else WriteQueue()
-        if not self._queue:
             self._taken_at = self.loop.now
-        self._queue.add_file(region)
-        self._drain_due = True
-        self._update()
-        return False
+        return self._queue
 
     def _may_queue(self) -> bool:
         """For a stream that is not simply up: True while connecting, False to discard, else StateError."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from .grammar import BAD_VALUE
 from .headers import check_field
 from .message import REASONS
 
@@ -78,7 +79,12 @@ class HeadWriter:
         return made
 
     def head(self, status: int, reason: str, headers: Iterable[Pair]) -> bytes:
-        """Status line, Server and Date (unless given), the headers, blank line."""
+        """Status line, Server and Date (unless given), the headers, blank line.
+
+        ValueError: a reason with control characters, or beyond latin-1.
+        """
+        if BAD_VALUE(reason):
+            raise ValueError("a reason phrase is latin-1 without control characters, not %r" % reason)
         lines = ["HTTP/1.1 %d %s" % (status, reason or REASONS.get(status, "Unknown"))]
         names = set()
         for name, value in headers:

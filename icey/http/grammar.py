@@ -238,7 +238,7 @@ def request_framing_of(version: str, seen: Dict[str, str]) -> Framing:
 def response_framing(version: str, status: int, method: str, pairs: Sequence[Pair]) -> Framing:
     """What a response's fields say (RFC 9112 section 6.3); method: of the request it answers."""
     lengths = [value for name, value in pairs if name == "content-length"]
-    codings = ",".join(value for name, value in pairs if name == "transfer-encoding")
+    codings = [value for name, value in pairs if name == "transfer-encoding"]
     options = tokens(",".join(value for name, value in pairs if name == "connection"))
     keep_alive = "close" not in options and (version != "1.0" or "keep-alive" in options)
     if method == "HEAD" or status in (204, 304) or status < 200 or (method == "CONNECT" and status < 300):
@@ -246,9 +246,10 @@ def response_framing(version: str, status: int, method: str, pairs: Sequence[Pai
     if codings:
         if lengths:
             raise BadRequest("Content-Length with Transfer-Encoding")
-        if tokens(codings)[-1:] == ["chunked"]:
-            transfer_coding(codings)
-            return Framing(CHUNKED, keep_alive)
+        coding = ",".join(codings)
+        if tokens(coding)[-1:] == ["chunked"]:
+            transfer_coding(coding)
+            return Framing(CHUNKED, keep_alive and version != "1.0")  # its framing is in doubt (RFC 9112 section 6.1)
         return Framing(UNTIL_CLOSE, False)
     if lengths:
         if len(lengths) > 1:

@@ -55,7 +55,8 @@ class Request:
     @property
     def path(self) -> str:
         """The path, percent-decoded ("*" and CONNECT's authority as they are)."""
-        return unquote(self._origin().partition("?")[0])
+        path = self._origin().partition("?")[0]
+        return path if self.method == "CONNECT" else unquote(path)
 
     @property
     def query(self) -> str:

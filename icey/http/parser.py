@@ -64,7 +64,8 @@ class Parser:
         "observer", "framing", "trailers", "request_method", "partial", "behind",
         "_limits", "_most_head", "_most_target", "_responses", "_memo", "_state", "_left", "_irregular",
         "_tail", "_pairs", "_start", "_spent", "_blank",  # the strict reader's
-        "_head", "_head_target", "_method", "_block", "_block_fields", "_block_framing",  # remembered of the last head
+        "_head", "_block_at", "_head_method", "_head_target", "_head_fields", "_head_framing",  # the last head
+        "_method",
         "_template", "_misses",
     )
 
@@ -99,11 +100,11 @@ class Parser:
 
     def forget(self) -> None:
         """Drops what is remembered of this connection's heads; the next one is parsed from scratch."""
-        self._head: Optional[bytes] = None
-        self._head_target = self._method = ""
-        self._block: Optional[bytes] = None
-        self._block_fields: Dict[str, str] = {}
-        self._block_framing = _NO_FRAMING
+        self._head: Optional[bytes] = None  # the last one that took this way, and what it said
+        self._block_at = 0
+        self._head_method = self._head_target = self._method = ""
+        self._head_fields: Dict[str, str] = {}
+        self._head_framing = _NO_FRAMING
         self._template: Optional[Template] = None
         self._misses = 0
 
@@ -152,6 +153,7 @@ class Parser:
         if self._irregular:
             return self._feed_head_lines(data, at)
         template = self._template
+        # first tier, for heads that vary: one decoding, one look at each hole
         if template is not None and len(data) - at < MOST_DECODED:
             text = str(data[at:] if at else data, "latin-1")
             eol = text.find("\r\n")
@@ -167,33 +169,35 @@ class Parser:
                 if framing.length:
                     self._body_follows(framing.length, len(data) - end)
                 return -end if self.observer.on_head(Request(self._method, target, "1.1", fields)) else end
+        # second tier: all of the head as it was last time, or all but its first line
         head = self._head
         if head is not None and data.startswith(head, at):
             end = at + len(head)
-            fields, framing = self._block_fields, self._block_framing
+            self.framing = framing = self._head_framing
+            request = Request(self._head_method, self._head_target, "1.1", self._head_fields)
         else:
             eol = data.find(b"\r\n", at)
-            if eol <= at:
-                return self._feed_head_lines(data, at)
-            block = self._block
-            if block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
-                fields, framing = self._block_fields, self._block_framing
-                end = eol + 2 + len(block)
-            else:
-                end = data.find(b"\r\n\r\n", eol) + 4
-                remembered = self._remembered(data[eol + 2:end]) if end > 3 else None
-                if remembered is None:
-                    return self._feed_head_lines(data, at)
-                fields, framing = remembered, self.framing
-            target = self._target(str(data[at:eol], "latin-1"))
+            target = self._target(str(data[at:eol], "latin-1")) if eol > at else None
             if target is None:
                 return self._feed_head_lines(data, at)
-            self._head = data[at:end]
-            self._head_target = target
-        self.framing = framing
+            block = None if head is None else head[self._block_at:]
+            if block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
+                fields, framing = self._head_fields, self._head_framing
+                end = eol + 2 + len(block)
+            else:  # third tier: each line by way of the memo
+                end = data.find(b"\r\n\r\n", eol) + 4
+                found_now = self._remembered(data[eol + 2:end], block) if end > 3 else None
+                if found_now is None:
+                    return self._feed_head_lines(data, at)
+                fields, framing = found_now
+            self._head, self._block_at = data[at:end], eol + 2 - at
+            self._head_method, self._head_target = self._method, target
+            self._head_fields, self._head_framing = fields, framing
+            self.framing = framing
+            request = Request(self._method, target, "1.1", fields)
         if framing.length:
             self._body_follows(framing.length, len(data) - end)
-        return -end if self.observer.on_head(Request(self._method, self._head_target, "1.1", fields)) else end
+        return -end if self.observer.on_head(request) else end
 
     def _target(self, line: str) -> Optional[str]:
         """The target of a common request line (and its `_method`); None: the strict reader is to look at it."""
@@ -203,40 +207,37 @@ class Parser:
                 or not target.isprintable() or not target.isascii() or len(target) > self._most_target):
             return None
         self._method = method
-        self._head = None
         return target
 
-    def _remembered(self, block: bytes) -> Optional[Dict[str, str]]:
-        """The fields of a whole block by way of the line memo (and `framing`); None: the strict reader is to look at it."""
-        limits = self._limits
+    def _remembered(self, block: bytes, before: Optional[bytes]) -> Optional[Tuple[Dict[str, str], Framing]]:
+        """What a whole block says, by way of the line memo; None: the strict reader is to look at it.
+
+        From the second block on what varies is learned; more and more seldom while that does not help.
+        """
         if len(block) > self._most_head:
             return None
         lines = str(block, "latin-1")[:-4].split("\r\n")
-        if limits.max_fields is not None and len(lines) > limits.max_fields:
+        most = self._limits.max_fields
+        if most is not None and len(lines) > most:
             return None
         assert self._memo is not None
         try:
             fields = dict(map(self._memo.__getitem__, lines))
             if len(fields) != len(lines):
                 return None
-            framing = self.framing = grammar.request_framing_of("1.1", fields)
+            framing = grammar.request_framing_of("1.1", fields)
         except HttpError:
             return None
-        self._learn(lines, block, fields, framing)
-        return fields
-
-    def _learn(self, lines: List[str], block: bytes, fields: Dict[str, str], framing: Framing) -> None:
-        """Remembers the block, and from the second on what varies; more and more seldom while that does not help."""
-        before = self._block
-        self._block, self._block_fields, self._block_framing = block, fields, framing
         self._misses = misses = self._misses + 1
         if before is not None and (not misses & (misses - 1) or not misses % BACK_OFF):
-            self._template = Template.learned(
-                self._template, str(before[:-4], "latin-1").split("\r\n"), lines, fields, framing)
+            old = str(before[:-4], "latin-1").split("\r\n")
+            self._template = Template.learned(self._template, old, lines, fields, framing)
+        return fields, framing
 
     def _feed_head_lines(self, data: bytes, at: int) -> int:
         """The strict reader: line by line, also across feeds."""
-        while True:
+        size = len(data)
+        while at < size:
             if self._start is None:
                 most = self._most_target + LINE_OVER_TARGET
             else:
@@ -251,8 +252,8 @@ class Parser:
                 self._spent += len(line) + 2
                 self._field_line(line)
             else:
-                break
-        return self._head_done(at, len(data) - at)
+                return self._head_done(at, size - at)
+        return at
 
     def _first_line(self, line: str) -> None:
         if self._responses:
@@ -273,10 +274,7 @@ class Parser:
             if not self._responses or not self._pairs:
                 self._fail(BadRequest("a header line starts with white space"))
             name, value = self._pairs[-1]  # obsolete folding: a user agent reads it as a space (RFC 9112 section 5.2)
-            more = line.strip(" \t")
-            if grammar.BAD_VALUE(more):
-                self._fail(BadResponse("control character in the value of %s" % name))
-            self._pairs[-1] = (name, (value + " " + more).strip(" "))
+            self._pairs[-1] = (name, (value + " " + line.strip(" \t")).strip(" "))
             return
         if self._limits.max_fields is not None and len(self._pairs) >= self._limits.max_fields:
             self._fail(TooLarge("more than %d header fields" % self._limits.max_fields, 431))
@@ -385,7 +383,7 @@ class Parser:
             self._spent = 0
             self._state = HEAD
             return -at if self.observer.on_end_of_body() else at
-        raise BadRequest("the connection has failed already")
+        self._fail(BadRequest("the connection has failed already"))
 
     def _trailer_line(self, line: str) -> None:
         if self._limits.max_fields is not None and len(self.trailers) >= self._limits.max_fields:

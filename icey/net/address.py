@@ -120,7 +120,8 @@ class Address:
 def _interface(host: str) -> int:
     """The number of the interface that `host`, an IPv6 address with a scope, names; OSError where there is none."""
     found = socket.getaddrinfo(host, None, socket.AF_INET6, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
-    return int(found[0][4][3])
+    sockaddr: Any = found[0][4]
+    return int(sockaddr[3])
 
 
 def _family(host: str) -> Optional[int]:

@@ -380,7 +380,8 @@ class Peer:
     def connect(cls, loop: Loop, address: Any, patience: float = PATIENCE) -> Peer:
         """Connects to `address` (an Address, (host, port) or text)."""
         target = Address.of(address)
-        assert target.family is not None, "a numeric address"
+        if target.family is None:
+            raise ValueError("a peer takes a numeric address; %r is a name" % target.host)
         sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
             sock.settimeout(patience)

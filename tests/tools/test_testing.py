@@ -373,6 +373,11 @@ def test_a_peer_that_cannot_connect_leaves_no_socket(loop):
             Peer.connect(loop, taken.getsockname())
 
 
+def test_a_peer_takes_no_name(loop):
+    with pytest.raises(ValueError, match="is a name"):
+        Peer.connect(loop, "name.invalid:80")
+
+
 @pytest.mark.needs("unix")
 def test_a_peer_connects_to_a_unix_socket(loop, tmp_path):
     listener = icey.TCPListener(loop, "unix:%s" % (tmp_path / "s"))

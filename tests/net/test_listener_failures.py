@@ -1,0 +1,145 @@
+"""TCPListener, out of descriptors or worse: it backs off, says so once a second, and recovers."""
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from icey.net import tcp
+from tests.support import streams
+from tests.support.accepting import accepting, scripted
+from tests.support.streams import names, turn, watch
+
+debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What the listener logs."""
+    lines = []
+    monkeypatch.setattr(tcp.log, "warning", lambda area, text, *args, **more: lines.append(text % args))
+    monkeypatch.setattr(tcp.log, "error", lambda area, text, *args, **more: lines.append(text % args))
+    return lines
+
+
+def too_many():
+    return OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_out_of_descriptors_it_backs_off_and_recovers(loop, clock, said, code):
+    listener = scripted(loop, OSError(code, "none left"), None)
+    accepted = accepting(loop, listener)
+    seen = watch(listener, "error", "close")
+    turn(loop, 3)
+    assert accepted == []
+    clock.advance(tcp.REST)
+    turn(loop, 2)
+    assert len(accepted) == 1
+    assert seen == []
+    assert said == ["accept on %s: none left; trying again in 0.1 s" % listener.address]
+
+
+def test_out_of_descriptors_it_logs_one_line_a_second(loop, clock, said):
+    listener = scripted(loop, *[too_many() for _ in range(35)])
+    started = clock()
+    while listener.sock.script:
+        clock.advance(tcp.REST)
+        turn(loop, 2)
+    elapsed = clock() - started
+    assert 3.0 <= elapsed <= 4.0
+    assert len(said) == 4
+
+
+def test_out_of_descriptors_it_does_not_spin(loop):
+    listener = scripted(loop, *[too_many() for _ in range(5)])
+    listener.sock.script = [too_many() for _ in range(5)]
+    turn(loop, 10)
+    assert len(listener.sock.script) == 4
+
+
+@pytest.mark.parametrize("end", ["close", "pause"])
+def test_stopped_while_it_backs_off_it_stays_so(loop, clock, said, end):
+    listener = scripted(loop, too_many(), None)
+    accepted = accepting(loop, listener)
+    turn(loop)
+    getattr(listener, end)()
+    for _ in range(3):
+        clock.advance(tcp.REST)
+        turn(loop)
+    assert accepted == []
+    if end == "pause":
+        listener.resume()
+        turn(loop)
+        assert len(accepted) == 1
+
+
+def test_the_timer_of_the_back_off_does_not_keep_the_loop_running(loop, said):
+    listener = scripted(loop, too_many())
+    turn(loop)
+    listener.unref()
+    loop.run()
+
+
+def test_another_failure_is_on_error_and_the_listener_goes_on(loop, clock, said, reports):
+    listener = scripted(loop, OSError(errno.EPERM, "firewall"), None)
+    accepted = accepting(loop, listener)
+    seen = watch(listener, "error", "close")
+    turn(loop)
+    assert names(seen) == ["error"]
+    assert seen[0][1].errno == errno.EPERM
+    assert len(said) == 1 and "firewall" in said[0]
+    clock.advance(tcp.REST)
+    turn(loop, 2)
+    assert len(accepted) == 1
+
+
+@pytest.mark.parametrize("stop", ["close", "pause"])
+def test_a_listener_stopped_in_on_error_stays_so(loop, clock, said, stop):
+    listener = scripted(loop, OSError(errno.EPERM, "firewall"), None)
+    accepted = accepting(loop, listener)
+    listener.on_error += lambda listener, exc: getattr(listener, stop)()
+    for _ in range(4):
+        turn(loop)
+        clock.advance(tcp.REST)
+    assert accepted == []
+
+
+SHORT_OF_DESCRIPTORS = """
+import resource, socket, icey
+loop = icey.Loop(debug=%r)
+listener = icey.TCPListener(loop, "127.0.0.1:0")
+accepted, callers = [], []
+listener.on_accept += lambda listener, sock: accepted.append(sock)
+for _ in range(8):
+    callers.append(socket.create_connection(listener.address.sockaddr()))
+used = max(caller.fileno() for caller in callers)
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 4, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for _ in range(4):
+    loop.run_once(0.05)
+print(len(accepted), flush=True)
+for sock in accepted:
+    sock.close()
+while len(accepted) < 8:
+    loop.run_once(1.0)
+    for sock in accepted:
+        sock.close()
+print(len(accepted), flush=True)
+for caller in callers:
+    caller.close()
+listener.close()
+loop.run()
+loop.close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_NOFILE")
+def test_really_out_of_descriptors_it_recovers(debug):
+    done = subprocess.run([sys.executable, "-c", SHORT_OF_DESCRIPTORS % debug], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    first, last = map(int, done.stdout.split())
+    assert 0 < first < last == 8
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and "accept on 127.0.0.1:" in lines[0]
