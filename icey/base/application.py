@@ -20,7 +20,7 @@ def run(loop: Loop, *closables: Any, grace: float = 10.0) -> Optional[int]:
     """Runs `loop` until nothing keeps it alive, `loop.stop()`, or SIGINT or SIGTERM; returns the signal's number or None.
 
     On the first signal each of `closables` gets `stop(drain=grace)` if it has a `stop` that takes it, else `close()`, and the
-    loop ends when they are closed, after `grace` seconds at the latest. A second signal ends it now.
+    loop ends when they are closed, a second after `grace` at the latest. A second signal ends it now.
     """
     ending = _Ending(loop, closables, grace)
     restore = _catch(loop, ending)

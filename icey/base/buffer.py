@@ -27,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO, Callable, Deque, Iterable, List, Optional, Union
 
-    from .signal import Slot
 
     Data = Union[bytes, bytearray, memoryview]
     Done = Optional[Callable[[], Any]]
@@ -80,7 +79,7 @@ class ReadBuffer:
         """A view of `data`, which was read as bytes, under the same rule."""
         return memoryview(data)
 
-    def take_back(self, view: memoryview, slots: Iterable[Slot]) -> Optional[BorrowError]:
+    def take_back(self, view: memoryview, slots: Iterable[Any]) -> Optional[BorrowError]:
         """Revokes the view. Returns the error to report when something still exports it; the buffer is then replaced."""
         try:
             view.release()
@@ -123,7 +122,7 @@ class DebugReadBuffer(ReadBuffer):
         self.fresh()[:len(data)] = data
         return self.lend(len(data))
 
-    def take_back(self, view: memoryview, slots: Iterable[Slot]) -> Optional[BorrowError]:
+    def take_back(self, view: memoryview, slots: Iterable[Any]) -> Optional[BorrowError]:
         """Revokes the view, and finds what escaped from it."""
         try:
             view.release()
@@ -157,11 +156,11 @@ class DebugReadBuffer(ReadBuffer):
         return parts
 
 
-def kept_view(slots: Iterable[Slot]) -> BorrowError:
-    """The error for a slot, one of these, that kept its view."""
+def kept_view(slots: Iterable[Any]) -> BorrowError:
+    """The error for a slot, one of these (functions, or as attached to a signal), that kept its view."""
     return BorrowError(
         "a receive view, or something made from it, outlived its callback: %s"
-        % (", ".join(map(debug.place, slots)) or "a slot since detached"),
+        % ", ".join(debug.place(getattr(slot, "was", slot)) for slot in slots),
         "copy what you keep, bytes(view), or hand it on at once with send_owned(view)",
         "receive buffers are borrowed",
     )
@@ -360,3 +359,12 @@ def send_parts(sock: Any, parts: List[Data]) -> int:
     if hasattr(sock, "sendmsg"):
         return int(sock.sendmsg(parts[:MOST_SEGMENTS]))
     return int(sock.send(parts[0]))
+
+
+def rest_of(parts: List[Data], taken: int) -> List[Data]:
+    """What is left of `parts` after `taken` bytes."""
+    for index, part in enumerate(parts):
+        if taken < len(part):
+            return [memoryview(part)[taken:] if taken else part] + parts[index + 1:]
+        taken -= len(part)
+    return []

@@ -14,7 +14,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any, Optional
+    from typing import Any, List, Optional
 
 # As the code objects spell it: an absolute or normal form of it need not be a prefix of theirs.
 _PACKAGE = os.path.dirname(os.path.dirname(sys._getframe().f_code.co_filename)) + os.sep
@@ -29,7 +29,7 @@ def switched_on(debug: Optional[bool]) -> bool:
 
 def stack() -> str:
     """The stack of the call into icey, frames of the package left out, the nearest last."""
-    lines = []
+    lines: List[str] = []
     frame: Optional[FrameType] = sys._getframe(1)
     while frame is not None and len(lines) < 12:
         code = frame.f_code

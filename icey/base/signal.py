@@ -15,7 +15,7 @@ of them, so that emitting costs one call. A handle's signal is made when it is f
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import RLock
 
 from .errors import StateError
 
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 
 class _Attached:
-    """A slot in its signal. `fn` is None from the moment it is detached."""
+    """A slot in its signal. `fn` is None from the moment it is detached; `was` keeps the name for a report."""
 
-    __slots__ = ("fn", "priority", "once", "loop")
+    __slots__ = ("fn", "was", "priority", "once", "loop")
 
     def __init__(self, fn: Slot, priority: int, once: bool, loop: Any = None) -> None:
         self.fn: Optional[Slot] = fn
+        self.was = fn
         self.priority = priority
         self.once = once
         self.loop = loop
@@ -230,7 +231,7 @@ class ThreadSignal:
 
     def __init__(self, *, stoppable: bool = False) -> None:
         self.stoppable = stoppable
-        self._lock = allocate_lock()
+        self._lock = RLock()  # re-entrant: a finalizer may strike inside
         self._slots: Tuple[_Attached, ...] = ()
 
     def attach(self, fn: F, *, priority: int = 0, once: bool = False, loop: Any = None) -> F:

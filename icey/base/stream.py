@@ -18,7 +18,7 @@ import socket
 import warnings
 from _thread import get_ident
 
-from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, own, send_parts
+from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, own, rest_of, send_parts
 from .errors import BorrowError, Deadline, QueueFull, StateError
 from .handle import CLOSED, FINISHING, OPEN, Handle, wrong_thread
 from .limits import DEFAULTS
@@ -135,7 +135,7 @@ class Stream(Handle):
             if self._link == UP:
                 if parts:
                     try:
-                        parts = _rest(parts, send_parts(self.sock, parts))
+                        parts = rest_of(parts, send_parts(self.sock, parts))
                     except (BlockingIOError, InterruptedError):
                         pass
                     except OSError as exc:
@@ -251,9 +251,13 @@ class Stream(Handle):
             self._dones += dones
 
     def _run_dones(self) -> None:
-        dones, self._dones = self._dones, None
-        for done in dones or ():
-            self._guard(done)
+        dones, self._dones = self._dones or [], None
+        try:
+            while dones:
+                self._guard(dones.pop(0))
+        finally:
+            if dones:  # a KeyboardInterrupt passes through: the others are called all the same
+                self._sent(dones)
 
     # receiving: the loop's thread
 
@@ -355,13 +359,14 @@ class Stream(Handle):
             return
         assert self._signals is not None
         signal = self._signals["on_recv"]
+        slots = signal._slots
         view = buffer.lend(size)
         try:
             signal.fire(self, view)
         except Exception as exc:
             self._slot_failed(exc)
         finally:
-            kept = buffer.take_back(view, signal)
+            kept = buffer.take_back(view, slots)
             if kept is not None:
                 self._borrow_broken(kept)
 
@@ -489,12 +494,3 @@ class Stream(Handle):
             made = ", made at\n%s" % self._site if self._site else ""
             sock.close()  # first: the warning may be an error
             warnings.warn("%r was collected without close()%s" % (self, made), ResourceWarning, 1, self)
-
-
-def _rest(parts: List[Data], taken: int) -> List[Data]:
-    """What is left of `parts` after `taken` bytes."""
-    for index, part in enumerate(parts):
-        if taken < len(part):
-            return [memoryview(part)[taken:] if taken else part] + parts[index + 1:]
-        taken -= len(part)
-    return []

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from icey import Idler, Loop, Poll, StateError, Stream, Synchronizer, TCPListener, Timer
-from tests.support.loops import Clock, clock, debug, loop, turns  # noqa: F401
+from tests.support.loops import clock, debug, loop  # noqa: F401
 
 
 @pytest.fixture
@@ -449,9 +449,3 @@ def test_two_loops_live_side_by_side(debug):
         one.call_soon(other.run)
         one.run()
     assert seen == ["one", "other"]
-
-
-def test_turns_helper_ends_with_the_last_handle():
-    with Loop(clock=Clock()) as loop:
-        Synchronizer(loop, int).close()
-        turns(loop)

@@ -3,10 +3,11 @@ import gc
 import os
 import random
 import weakref
+from functools import partial
 
 import pytest
 
-from icey import Idler, Loop, StateError, Timer
+from icey import Loop, StateError, Timer
 from tests.support.loops import Clock, clock, debug, loop  # noqa: F401
 
 
@@ -288,8 +289,12 @@ def test_random_starts_stops_and_times_are_those_of_a_naive_model():
         clock, fired, model = Clock(0), [], Model()
         intervals = [dice.choice([None, None, 0.25, 0.5, 2]) for _ in range(100)]
         delays = [dice.randrange(12) / 4 for _ in range(100)]
+
+        def fire(who, timer, fired=fired):
+            fired.append(who)
+
         with Loop(False, clock=clock) as loop:
-            timers = [Timer(loop, delays[who], lambda timer, who=who: fired.append(who), interval=intervals[who])
+            timers = [Timer(loop, delays[who], partial(fire, who), interval=intervals[who])
                       for who in range(100)]
             for _ in range(300):
                 who, what = dice.randrange(100), dice.random()

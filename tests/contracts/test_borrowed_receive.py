@@ -252,7 +252,8 @@ def test_debug_names_a_slot_that_is_detached_by_now(reports):
     stream.on_recv += slot
     loop.run()
     loop.close()
-    assert "a slot since detached" in str(reports.take(icey.BorrowError)[0])
+    line = slot.__code__.co_firstlineno
+    assert "slot (%s:%d)" % (__file__, line) in str(reports.take(icey.BorrowError)[0])
 
 
 def test_what_only_waits_for_the_collector_is_not_blamed(loop):

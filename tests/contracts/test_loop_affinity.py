@@ -10,8 +10,19 @@ import threading
 
 import pytest
 
-from icey import (AffinityError, Handle, Idler, Loop, Poll, Stream, Synchronizer, TCPListener, TCPSocket, ThreadSignal,
-                  Timer)
+from icey import (
+    AffinityError,
+    Handle,
+    Idler,
+    Loop,
+    Poll,
+    Stream,
+    Synchronizer,
+    TCPListener,
+    TCPSocket,
+    ThreadSignal,
+    Timer,
+)
 from icey.base.signal import Event
 from tests.support.loops import clock, debug, in_thread, loop, turns  # noqa: F401
 
@@ -185,8 +196,8 @@ def test_the_message_has_three_parts_what_contract_fix(loop):
     with pytest.raises(AffinityError) as info:
         in_thread(timer.start)
     error = info.value
-    me = threading.get_ident()
-    assert re.match(r"Timer was touched from thread \d+, its loop belongs to thread %d$" % me, error.what.split("\n")[0])
+    said = error.what.split("\n")[0]  # in debug the stacks follow
+    assert re.match(r"Timer was touched from thread \d+, its loop belongs to thread %d$" % threading.get_ident(), said)
     assert error.contract == "loop affinity"
     assert error.fix == "hop to its thread with loop.post(fn, *args)"
     assert str(error) == "%s. Contract: %s. Instead: %s." % (error.what, error.contract, error.fix)
