@@ -89,6 +89,10 @@ class ReadBuffer:
             return kept_view(slots)
         return None
 
+    def direct(self, data: Any) -> bool:
+        """Whether `data`, which is not bytes, can be given to the kernel as it is."""
+        return type(data) is memoryview and data.c_contiguous
+
     def parts(self, data: Any, borrowed: bool) -> List[Data]:
         """What a send was given, bytes-like or a list or tuple of such, as flat parts without empty ones."""
         many = data if isinstance(data, (list, tuple)) else (data,)
@@ -141,6 +145,10 @@ class DebugReadBuffer(ReadBuffer):
             self.store.append(0)
         except BufferError:
             return True
+        return False
+
+    def direct(self, data: Any) -> bool:
+        """False: it may be lent memory, `parts` is to look at it."""
         return False
 
     def parts(self, data: Any, borrowed: bool) -> List[Data]:

@@ -18,7 +18,7 @@ import socket
 import warnings
 from _thread import get_ident
 
-from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, own, rest_of, send_parts
+from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, flat, own, rest_of, send_parts
 from .errors import BorrowError, Deadline, QueueFull, StateError
 from .handle import CLOSED, FINISHING, OPEN, Handle, wrong_thread
 from .limits import DEFAULTS
@@ -117,7 +117,7 @@ class Stream(Handle):
         if self._link != UP or self._out or self._phase:
             if not self._may_queue():
                 return False
-        elif self._queue is None and type(data) is bytes and done is None:  # the fast path
+        elif self._queue is None and done is None and (type(data) is bytes or self.loop._read_buffer.direct(data)):
             try:
                 taken = self.sock.send(data)
             except (BlockingIOError, InterruptedError):
@@ -125,7 +125,11 @@ class Stream(Handle):
             except OSError as exc:
                 self._break(exc)
                 return False
-            return taken == len(data) or self._enqueue([memoryview(data)[taken:]], None, False)
+            if taken == len(data):
+                return True
+            rest = flat(data)[taken:]
+            keep = self.loop._read_buffer.keep if borrowed else own
+            return not len(rest) or self._enqueue([keep(rest)], None, borrowed)
         if type(data) is bytes:
             parts: List[Data] = [data] if data else []
         else:
