@@ -35,6 +35,21 @@ if TYPE_CHECKING:
     from .base.handle import Handle as Handle
     from .base.limits import Limits as Limits
     from .base.loop import Loop as Loop
+    from .base.packet import FlagPacket as FlagPacket
+    from .base.packet import Packet as Packet
+    from .base.packet import PacketFlags as PacketFlags
+    from .base.packet import RawPacket as RawPacket
+    from .base.packetadapter import PacketProcessor as PacketProcessor
+    from .base.packetadapter import PacketRetention as PacketRetention
+    from .base.packetadapter import PacketStreamAdapter as PacketStreamAdapter
+    from .base.packetio import FileSource as FileSource
+    from .base.packetio import StreamSink as StreamSink
+    from .base.packetio import StreamSource as StreamSource
+    from .base.packetio import TimerSource as TimerSource
+    from .base.packetqueue import AsyncPacketQueue as AsyncPacketQueue
+    from .base.packetqueue import SyncPacketQueue as SyncPacketQueue
+    from .base.packetstream import PacketStream as PacketStream
+    from .base.packetstream import PacketStreamState as PacketStreamState
     from .base.poll import Poll as Poll
     from .base.signal import LocalSignal as LocalSignal
     from .base.signal import Signal as Signal
@@ -46,6 +61,10 @@ if TYPE_CHECKING:
     from .base.timer import Timer as Timer
     from .net.adapter import Adapter as Adapter
     from .net.address import Address as Address
+    from .net.packetsocket import Delimited as Delimited
+    from .net.packetsocket import Fixed as Fixed
+    from .net.packetsocket import LengthPrefixed as LengthPrefixed
+    from .net.packetsocket import PacketSocket as PacketSocket
     from .net.tcp import TCPListener as TCPListener
     from .net.tcp import TCPSocket as TCPSocket
 
@@ -57,6 +76,11 @@ _HOME = {
     "base.handle": "Handle",
     "base.limits": "Limits",
     "base.loop": "Loop",
+    "base.packet": "FlagPacket Packet PacketFlags RawPacket",
+    "base.packetadapter": "PacketProcessor PacketRetention PacketStreamAdapter",
+    "base.packetio": "FileSource StreamSink StreamSource TimerSource",
+    "base.packetqueue": "AsyncPacketQueue SyncPacketQueue",
+    "base.packetstream": "PacketStream PacketStreamState",
     "base.poll": "Poll",
     "base.signal": "LocalSignal Signal ThreadSignal",
     "base.state": "Stateful",
@@ -65,6 +89,7 @@ _HOME = {
     "base.timer": "Idler Timer",
     "net.adapter": "Adapter",
     "net.address": "Address",
+    "net.packetsocket": "Delimited Fixed LengthPrefixed PacketSocket",
     "net.tcp": "TCPListener TCPSocket",
     "http": "",
 }

@@ -45,13 +45,16 @@ class Stateful:
 
     def move(self, new: Enum) -> None:
         """Goes to `new` and tells `on_state_change(new, old)`; StateError where the table has no such move."""
+        self._require_move(new)
+        old, self._state = self._state, new
+        self.on_state_change(new, old)
+
+    def _require_move(self, new: Enum) -> None:
         old = self._state
         if new not in self.MOVES[old]:
             after = ", ".join(sorted(state.name for state in self.MOVES[old])) or "no other state"
             raise StateError("%s cannot go from %s to %s" % (type(self).__name__, old.name, new.name),
                              "from %s it can go to %s" % (old.name, after))
-        self._state = new
-        self.on_state_change(new, old)
 
     def on_state_change(self, new: Any, old: Any) -> None:
         """Called after each `move`; does nothing here."""

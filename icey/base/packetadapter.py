@@ -1,0 +1,175 @@
+"""PacketStreamAdapter and PacketProcessor: the sources and the stages of a PacketStream.
+
+    class Upper(PacketProcessor):
+        def process(self, packet):
+            self.emit(bytes(packet.data).upper())
+
+Rules
+- An adapter says what it does with packets by `retention`: BORROWED (uses them while `process` runs), CLONED (the stream
+  hands it a clone), RETAINED (the stream makes the packet itself owned). The first that is not BORROWED is the boundary.
+- `deferred` says that it uses packets after `process` returned; that needs a retention other than BORROWED.
+- What an adapter emits goes to the next stage of the running stream it is part of, and to its `on_packet` slots.
+- A borrowed packet is revoked when the outermost `emit` or `write` that lent it returns, not by the first of two branches.
+
+Not here: the stream that puts them together (packetstream.py), the queues (packetqueue.py).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .errors import BorrowError
+from .packet import packet_of
+from .signal import Signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional
+
+    from .loop import Loop
+    from .packet import Packet
+
+    Stage = Callable[[Packet], Any]
+
+
+class PacketRetention(Enum):
+    """What an adapter does with the packets it gets."""
+
+    BORROWED = "borrowed"
+    CLONED = "cloned"
+    RETAINED = "retained"
+
+
+class PacketStreamAdapter:
+    """A source, or the base of a processor.
+
+    retention, deferred: see above. loop: the loop its work happens on, where it has one. emits: the packet class it emits,
+    where that is known; both are for `lint()`.
+    """
+
+    retention = PacketRetention.BORROWED
+    deferred = False
+    loop: Optional[Loop] = None
+    emits: Optional[type] = None
+
+    _signal: Optional[Signal] = None
+    _next: Optional[Stage] = None  # of the running stream this is a stage of
+
+    @property
+    def on_packet(self) -> Signal:
+        """on_packet(packet): everything this adapter emits."""
+        if self._signal is None:
+            self._signal = Signal()
+            self._rebind()
+        return self._signal
+
+    @on_packet.setter
+    def on_packet(self, value: Signal) -> None:
+        if value is not self._signal:
+            raise TypeError("on_packet is a signal: attach a slot with += or .attach(fn), do not assign to it")
+
+    def emit(self, packet: Any, flags: int = 0) -> None:
+        """Sends a packet, or bytes, on. flags: added to the packet's."""
+        made = packet_of(packet, flags)
+        if made.borrowed and not made._lent:  # type: ignore[attr-defined]
+            lend(self._pass_on, made)
+        else:
+            self._pass_on(made)
+
+    def on_stream_state(self, state: Any) -> None:
+        """The stream this belongs to went to `state`. To be overridden."""
+
+    def _pass_on(self, packet: Packet) -> None:
+        following = self._next
+        if following is not None:
+            following(packet)
+        if self._signal is not None:
+            self._signal.fire(packet)
+
+    def _bind(self, following: Optional[Stage]) -> None:
+        """The stream that starts says what comes next; None when it stops."""
+        self._next = following
+        self._rebind()
+
+    def _rebind(self) -> None:
+        """Puts the shortest way of emitting in the place of `emit`, unless a subclass has its own."""
+        if type(self).emit is PacketStreamAdapter.emit:
+            if self._next is not None and self._signal is None:
+                self.__dict__["emit"] = _straight(self._next)
+            else:
+                self.__dict__.pop("emit", None)
+
+
+class PacketProcessor(PacketStreamAdapter):
+    """A stage: `process(packet)` does its work and emits what is to go on; nothing emitted, nothing goes on.
+
+    takes: the packet class it can process, where that is known, for `lint()`.
+    """
+
+    takes: Optional[type] = None
+
+    def accepts(self, packet: Packet) -> bool:
+        """Whether this stage wants the packet; one it does not want goes past it to the next stage."""
+        return True
+
+    def process(self, packet: Packet) -> None:
+        """The work. To be overridden; this one passes the packet on."""
+        self.emit(packet)
+
+
+def _straight(following: Stage) -> Callable[..., None]:
+    """emit() of a stage in a running stream that has no slots of its own: a call, and nothing else for an owned packet."""
+
+    def emit(packet: Any, flags: int = 0) -> None:
+        try:
+            plain = not packet.borrowed and not flags
+        except AttributeError:  # bytes-like
+            plain = False
+        if plain:
+            following(packet)
+            return
+        made = packet_of(packet, flags)
+        if made.borrowed and not made._lent:  # type: ignore[attr-defined]
+            lend(following, made)
+        else:
+            following(made)
+
+    return emit
+
+
+def lend(stage: Stage, packet: Any) -> None:
+    """Calls `stage` with a borrowed packet, and revokes it after: the outermost call does this."""
+    packet._lent = True
+    try:
+        stage(packet)
+    finally:
+        try:
+            packet._revoke()
+        except BufferError:
+            raise BorrowError(
+                "a view made from a borrowed packet outlived the write() or emit() that lent it",
+                "copy what you keep, bytes(packet.data), or packet.clone()",
+                "packets are borrowed until a boundary",
+            ) from None
+
+
+def cloning(stage: Stage) -> Stage:
+    """The way into an adapter that is CLONED."""
+    return lambda packet: stage(packet.clone())
+
+
+def retaining(stage: Stage) -> Stage:
+    """The way into an adapter that is RETAINED."""
+    return lambda packet: stage(packet.retain())
+
+
+def gate(accepts: Callable[[Packet], bool], stage: Stage, past: Stage) -> Stage:
+    """The way into an adapter that looks at packets first."""
+
+    def choose(packet: Packet) -> None:
+        if accepts(packet):
+            stage(packet)
+        else:
+            past(packet)
+
+    return choose

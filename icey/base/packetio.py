@@ -1,0 +1,157 @@
+"""Sources and sinks to start with: StreamSource, StreamSink, FileSource, TimerSource.
+
+Rules: each belongs to a loop (`loop`), emits on it, and can be started and stopped, so that
+`attach_source(..., sync_state=True)` runs it with its PacketStream. What a source read is lent: packets are borrowed, and
+revoked when the chain returns. The end of the input is a FlagPacket(FINAL).
+"""
+
+from __future__ import annotations
+
+from .packet import FlagPacket, PacketFlags, RawPacket
+from .packetadapter import PacketProcessor, PacketStreamAdapter
+from .timer import Idler, Timer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Callable, Optional, Union
+
+    from .loop import Loop
+    from .packet import Packet
+    from .stream import Stream
+
+CHUNK = 65536
+
+
+class StreamSource(PacketStreamAdapter):
+    """What a Stream receives, as packets of lent views. Its end of input, or its close, is a FINAL packet."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.loop: Loop = stream.loop
+        self._ended = False
+
+    def start(self) -> None:
+        """Reads from the stream from now on."""
+        self.stream.on_recv.attach(self._received)
+        self.stream.on_end.attach(self._final)
+        self.stream.on_close.attach(self._final)
+
+    def stop(self) -> None:
+        """Reads no more: bytes wait in the kernel. The stream stays open."""
+        self.stream.on_recv.detach(self._received)
+        self.stream.on_end.detach(self._final)
+        self.stream.on_close.detach(self._final)
+
+    def _received(self, stream: Stream, view: memoryview) -> None:
+        self.emit(RawPacket(view))
+
+    def _final(self, stream: Stream) -> None:
+        if not self._ended:
+            self._ended = True
+            self.emit(FlagPacket(PacketFlags.FINAL))
+
+
+class StreamSink(PacketProcessor):
+    """Sends each packet's data on a Stream (owned, so borrowed packets may go in) and passes the packet on.
+
+    drop: False: a queue that is full is the stream's error. True: while the Stream is above high water packets are dropped
+    and counted in `dropped`. close: closes the Stream behind a FINAL packet.
+    """
+
+    def __init__(self, stream: Stream, *, drop: bool = False, close: bool = False) -> None:
+        self.stream = stream
+        self.loop: Loop = stream.loop
+        self.drop = drop
+        self.close = close
+        self.dropped = 0
+
+    def process(self, packet: Packet) -> None:
+        """Sends it."""
+        stream = self.stream
+        if packet.size:
+            if stream.closing or (self.drop and stream.queued >= stream.high_water):
+                self.dropped += 1
+            else:
+                stream.send_owned(packet.data)  # type: ignore[attr-defined]
+        if packet.flags & PacketFlags.FINAL and self.close:
+            stream.close()
+        self.emit(packet)
+
+
+class FileSource(PacketStreamAdapter):
+    """A file's content in packets of at most `chunk` bytes, one a turn of the loop, or one every `interval` seconds.
+
+    file: a path, opened at start and closed at the end, or an open binary file, which stays open. Ends with a FINAL packet.
+    """
+
+    def __init__(
+        self, loop: Loop, file: Union[str, BinaryIO], *, chunk: int = CHUNK, interval: Optional[float] = None
+    ) -> None:
+        if chunk < 1:
+            raise ValueError("chunk is 1 or more, not %r" % chunk)
+        self.loop: Loop = loop
+        self._file = file
+        self._memory = bytearray(chunk)
+        self._open: Optional[BinaryIO] = None
+        self._pace: Union[Timer, Idler]
+        if interval is None:
+            self._pace = Idler(loop, self._next_chunk)
+        else:
+            self._pace = Timer(loop, 0, self._next_chunk, interval=interval)
+
+    def start(self) -> None:
+        """Opens the file (OSError) and begins, or goes on where `stop` left an open one."""
+        if self._open is None:
+            self._open = open(self._file, "rb", buffering=0) if isinstance(self._file, str) else self._file
+        self._pace.start()
+
+    def stop(self) -> None:
+        """Stops reading, and closes the file if it was opened here."""
+        self._pace.stop()
+        file, self._open = self._open, None
+        if file is not None and file is not self._file:
+            file.close()
+
+    def _next_chunk(self, pace: Any) -> None:
+        file = self._open
+        if file is None:
+            return
+        size = file.readinto(self._memory)  # type: ignore[attr-defined]
+        if size:
+            with memoryview(self._memory) as whole:
+                self.emit(RawPacket(whole[:size]))
+        else:
+            self.stop()
+            self.emit(FlagPacket(PacketFlags.FINAL))
+
+
+class TimerSource(PacketStreamAdapter):
+    """Emits what `make(count)` returns, a packet or bytes, every `interval` seconds; None emits nothing.
+
+    count: 0, 1, 2, ... With `most` the source ends with a FINAL packet after so many.
+    """
+
+    def __init__(self, loop: Loop, interval: float, make: Callable[[int], Any], *, most: Optional[int] = None) -> None:
+        self.loop: Loop = loop
+        self.count = 0
+        self.most = most
+        self._make = make
+        self._timer = Timer(loop, interval, self._beat, interval=interval)
+
+    def start(self) -> None:
+        """Begins; the first packet comes after one interval."""
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Stops; `start()` goes on counting."""
+        self._timer.stop()
+
+    def _beat(self, timer: Timer) -> None:
+        count = self.count
+        self.count += 1
+        made = self._make(count)
+        if made is not None:
+            self.emit(made)
+        if self.most is not None and self.count >= self.most:
+            self.stop()
+            self.emit(FlagPacket(PacketFlags.FINAL))

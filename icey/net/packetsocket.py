@@ -1,0 +1,183 @@
+"""PacketSocket: packets over a byte stream, both ways, cut by a framing.
+
+    framing            on the wire
+    LengthPrefixed(4)  big-endian length of 1, 2, 4 or 8 bytes, then the packet
+    Delimited(b"\\n")   the packet, then the delimiter, which no packet may hold
+    Fixed(188)         packets of one size
+
+Rules: a received packet is borrowed: its data is lent until the `emit` that brings it returns. One past `most` bytes, and
+input that ends inside a packet, is an error of the stream (`on_error`, then `on_close`); nothing is dropped silently.
+"""
+
+from __future__ import annotations
+
+from ..base.errors import PeerClosed, ProtocolError
+from ..base.packet import FlagPacket, Packet, PacketFlags, RawPacket
+from ..base.packetadapter import PacketProcessor, PacketStreamAdapter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional, Tuple, Union
+
+    from ..base.loop import Loop
+    from ..base.stream import Stream
+
+    Framing = Union["LengthPrefixed", "Delimited", "Fixed"]
+
+MOST = 16 << 20
+
+
+class LengthPrefixed:
+    """A length of `width` bytes (1, 2, 4 or 8, big-endian) before each packet; packets of at most `most` bytes."""
+
+    def __init__(self, width: int = 4, *, most: int = MOST) -> None:
+        if width not in (1, 2, 4, 8):
+            raise ValueError("a length has 1, 2, 4 or 8 bytes, not %r" % (width,))
+        self.width = width
+        self.most = min(most, (1 << 8 * width) - 1)
+
+    def wrap(self, data: Any) -> List[Any]:
+        """The parts to send for a packet."""
+        return [len(data).to_bytes(self.width, "big"), data]
+
+    def cut(self, buffer: Union[bytes, bytearray], at: int) -> Optional[Tuple[int, int, int]]:
+        """(start, end, next) of the packet at `at`, None while it is incomplete. ProtocolError past `most`."""
+        start = at + self.width
+        if len(buffer) < start:
+            return None
+        end = start + int.from_bytes(buffer[at:start], "big")
+        if end - start > self.most:
+            raise ProtocolError("a packet of %d bytes, more than %d" % (end - start, self.most))
+        return (start, end, end) if len(buffer) >= end else None
+
+
+class Delimited:
+    """Each packet ends with `delimiter`; packets of at most `most` bytes without it."""
+
+    def __init__(self, delimiter: bytes = b"\n", *, most: int = 65536) -> None:
+        if not delimiter:
+            raise ValueError("a delimiter has a byte or more")
+        self.delimiter = bytes(delimiter)
+        self.most = most
+
+    def wrap(self, data: Any) -> List[Any]:
+        """The parts to send for a packet; ValueError for one that holds the delimiter."""
+        if self.delimiter in bytes(data):
+            raise ValueError("a packet holds the delimiter %r" % self.delimiter)
+        return [data, self.delimiter]
+
+    def cut(self, buffer: Union[bytes, bytearray], at: int) -> Optional[Tuple[int, int, int]]:
+        """(start, end, next) of the packet at `at`, None while it is incomplete. ProtocolError past `most`."""
+        end = buffer.find(self.delimiter, at, at + self.most + len(self.delimiter))
+        if end >= 0:
+            return at, end, end + len(self.delimiter)
+        if len(buffer) - at >= self.most + len(self.delimiter):
+            raise ProtocolError("no delimiter in %d bytes" % self.most)
+        return None
+
+
+class Fixed:
+    """Packets of `size` bytes each."""
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError("packets have a byte or more, not %r" % (size,))
+        self.size = size
+
+    def wrap(self, data: Any) -> List[Any]:
+        """The parts to send for a packet; ValueError for another size."""
+        if len(data) != self.size:
+            raise ValueError("packets have %d bytes here, this one %d" % (self.size, len(data)))
+        return [data]
+
+    def cut(self, buffer: Union[bytes, bytearray], at: int) -> Optional[Tuple[int, int, int]]:
+        """(start, end, next) of the packet at `at`, None while it is incomplete."""
+        end = at + self.size
+        return (at, end, end) if len(buffer) >= end else None
+
+
+class PacketSocket(PacketStreamAdapter):
+    """A Stream as a source of packets, and a place to send them to. `sink()` is the same as a stage of a PacketStream.
+
+    It reads from `start()` to `stop()`; the end of the input is a FINAL packet. The stream stays its owner's to close.
+    """
+
+    def __init__(self, stream: Stream, framing: Framing) -> None:
+        self.stream = stream
+        self.framing = framing
+        self.loop: Loop = stream.loop
+        self._rest = bytearray()  # of a packet that is incomplete
+        self._started = self._ended = False
+
+    def start(self) -> None:
+        """Reads packets from the stream from now on."""
+        if not self._started:
+            self._started = True
+            self.stream.on_recv.attach(self._received)
+            self.stream.on_end.attach(self._end)
+            self.stream.on_close.attach(self._end)
+
+    def stop(self) -> None:
+        """Reads no more; what is incomplete is kept."""
+        if self._started:
+            self._started = False
+            self.stream.on_recv.detach(self._received)
+            self.stream.on_end.detach(self._end)
+            self.stream.on_close.detach(self._end)
+
+    def send(self, packet: Any) -> bool:
+        """Sends a packet, or bytes, in its frame, keeping its own; returns and raises as Stream.send_owned does.
+
+        ValueError for one that the framing cannot carry.
+        """
+        data = packet.data if isinstance(packet, RawPacket) else packet
+        most = getattr(self.framing, "most", None)
+        if most is not None and len(data) > most:
+            raise ValueError("a packet of %d bytes, more than %d" % (len(data), most))
+        return self.stream.send_owned(self.framing.wrap(data))
+
+    def sink(self) -> PacketProcessor:
+        """A stage that sends each packet here and passes it on."""
+        return _Sink(self)
+
+    def _received(self, stream: Stream, view: memoryview) -> None:
+        buffer = bytes(view)
+        at = 0
+        try:
+            if self._rest:
+                self._rest += buffer
+                if self.framing.cut(self._rest, 0) is None:
+                    return
+                buffer = bytes(self._rest)
+                self._rest = bytearray()
+            found = self.framing.cut(buffer, at)
+            with memoryview(buffer) as whole:
+                while found is not None and self._started:
+                    start, end, at = found
+                    self.emit(RawPacket(whole[start:end]))
+                    found = self.framing.cut(buffer, at)
+        except ProtocolError as exc:
+            stream._break(PeerClosed("malformed packets: %s" % exc))
+            return
+        self._rest += buffer[at:]
+
+    def _end(self, stream: Stream) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._rest and not stream.closing:
+            stream._break(PeerClosed("the input ended inside a packet, %d bytes of it are here" % len(self._rest)))
+        self.emit(FlagPacket(PacketFlags.FINAL))
+
+
+class _Sink(PacketProcessor):
+    """Sends each packet with a payload on a PacketSocket."""
+
+    def __init__(self, socket: PacketSocket) -> None:
+        self._socket = socket
+        self.loop: Loop = socket.loop
+
+    def process(self, packet: Packet) -> None:
+        if packet.size and not self._socket.stream.closing:
+            self._socket.send(packet)
+        self.emit(packet)
