@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import time
 
-from .connection import _NO_REQUEST
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict
@@ -93,8 +91,7 @@ _ESCAPES = _Escapes()
 
 
 def _short(date: str, exchange: Exchange, status: int) -> str:
-    request = exchange.request
-    what = "%s %s" % (request.method, escape(request.target)) if request is not _NO_REQUEST else "-"
+    what = _asked(exchange)
     taken = exchange.loop._clock() - exchange.connection._stamp
     return "%s %s %s %d %d %.1fms\n" % (date, _client(exchange), what, status, exchange.sent, taken * 1000.0)
 
@@ -110,19 +107,22 @@ def _combined(date: str, exchange: Exchange, status: int) -> str:
 
 
 def _apache(date: str, exchange: Exchange, status: int) -> str:
-    request = exchange.request
-    what = "-"
-    if request is not _NO_REQUEST:
-        what = "%s %s HTTP/%s" % (request.method, escape(request.target), request.version)
+    what = _asked(exchange)
+    if what != "-":
+        what += " HTTP/" + exchange.request.version
     return '%s - - [%s] "%s" %d %s' % (_client(exchange), date, what, status, exchange.sent or "-")
+
+
+def _asked(exchange: Exchange) -> str:
+    """Method and target; "-" for the engine's stand-in for a request that could not be read."""
+    what = exchange.request.method + " " + escape(exchange.request.target)
+    return what if what != "- /" else "-"
 
 
 def _client(exchange: Exchange) -> str:
     """The client's host, "unix:" over a Unix socket."""
     peer = exchange.peer
-    if peer is None:
-        return "-"
-    return peer.host if peer.port is not None else "unix:"
+    return peer.host if peer is not None and peer.port is not None else "unix:"
 
 
 def _plain_date(second: int) -> str:

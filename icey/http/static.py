@@ -36,7 +36,7 @@ from stat import S_ISDIR, S_ISREG
 
 from .answer import http_date
 from .conditional import content_range, evaluate, multipart, stat_etag
-from .headers import Headers
+from .headers import Headers, check_field
 from .listing import quote, read_folder, render_listing, sort_of
 from .message import REASONS
 
@@ -85,12 +85,13 @@ class StaticFiles:
     hidden            True: names that begin with a dot are served and listed like any other
     follow_symlinks   True: links may lead out of the root
     cache_control     the Cache-Control of files; None: none, so that browsers ask again with the validators they have
-    headers           pairs or a mapping, sent with every file, listing and redirect; ValueError if they cannot be
+    headers           pairs or a mapping, sent with every file, listing and redirect
     types             content types by extension (".ext": "type/subtype"), before the built-in ones
     charset           what `text/*` is said to be in; None: nothing is said
     not_found         called with the exchange instead of a 404: a page of your own, or a single-page app's entry
 
-    Raises NotADirectoryError if `root` is no folder. A root that vanishes later is 404.
+    Raises NotADirectoryError if `root` is no folder (one that vanishes later is 404), ValueError for headers that
+    cannot be sent.
     """
 
     __slots__ = ("root", "_inside", "_prefix", "_index", "_listing", "_hidden", "_follow", "_cache", "_headers",
@@ -113,6 +114,8 @@ class StaticFiles:
         self._hidden = hidden
         self._follow = follow_symlinks
         self._cache = cache_control
+        if cache_control is not None:
+            check_field("Cache-Control", cache_control)
         self._headers: Fields = [("X-Content-Type-Options", "nosniff")]
         self._headers += Headers(headers).items()
         self._types = {**TYPES, **(types or {})}
