@@ -33,6 +33,7 @@ from .poller import READ, SelectorPoller, best_poller
 from .signal import Event
 from .synchronizer import Waker
 from .timer import Timer, seconds
+from .watch import SLOW, WatchedCalls, WatchedReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Loop:
     __slots__ = (
         "now", "debug", "_clock", "_poller", "_waker", "_read_buffer", "_calls", "_timers", "_timer_count",
         "_dead_timers", "_idlers", "_finishing", "_open", "_refs", "_thread", "_adopted", "_running", "_stopping",
-        "_closed", "_forked", "_signals", "_site", "__weakref__",
+        "_closed", "_forked", "slow_limit", "_signals", "_site", "__weakref__",
     )
 
     on_error = Event("on_error(loop, exc, handle_or_None): a slot or callback raised")
@@ -75,7 +76,8 @@ class Loop:
         self._site: Optional[str] = debugging.stack() if self.debug else None
         self._clock = clock
         self.now = clock()
-        self._calls: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
+        self.slow_limit = SLOW  # debug: a callback that takes longer is logged
+        self._calls: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = WatchedCalls(self) if self.debug else deque()
         self._timers: List[Tuple[float, int, Timer]] = []
         self._timer_count = 0
         self._dead_timers = 0
@@ -92,6 +94,8 @@ class Loop:
         self._waker = Waker()
         try:
             self._poller = best_poller() if selector is None else SelectorPoller(selector)
+            if self.debug:
+                self._poller.ready = WatchedReady(self, self._poller.ready)
             self._poller.register(self._waker.fileno(), READ, self._waker.drain)
         except BaseException:
             self._waker.close()

