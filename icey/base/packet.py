@@ -4,8 +4,9 @@
     RawPacket    bytes: owned when made of `bytes`, borrowed when made of anything mutable
     FlagPacket   no payload, flags alone
 
-A borrowed packet lives until the outermost `write()` or `emit()` that lent it returns; then it is revoked, and so is every
-view of its data. `clone()` gives another packet that owns its data, `retain()` makes the same packet own it.
+A borrowed packet lives until the outermost `write()` or `emit()` that lent it returns; then it is revoked, and so is the
+view that its `data` was (but not a slice of that: Python cannot). `clone()` gives another packet that owns its data,
+`retain()` makes the same packet own it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Union
 
+CONTRACT = "PacketStream is zero-copy until a boundary"
+
 
 class PacketFlags:
     """Bits of `packet.flags`. FINAL: the last packet of its stream, which stops behind it. From 1 << 8 on they are yours."""
@@ -27,12 +30,13 @@ class PacketFlags:
 class Packet:
     """The base of packets. `borrowed`: whether its data is somebody else's."""
 
-    __slots__ = ("flags",)
+    __slots__ = ("flags", "_lent")
 
     borrowed = False
 
     def __init__(self, flags: int = 0) -> None:
         self.flags = flags
+        self._lent = False  # inside the write() or emit() that will take it back
 
     @property
     def size(self) -> int:
@@ -47,8 +51,14 @@ class Packet:
         """The same packet, made to own its data (copied once if it was borrowed)."""
         return self
 
-    def _revoke(self) -> None:
-        """The lender takes it back."""
+    def _lend(self) -> Any:
+        """Returns what `_take_back` is to be given."""
+        self._lent = True
+
+    def _take_back(self, loan: Any) -> bool:
+        """The lender takes it back. False where something made from it cannot be revoked."""
+        self._lent = False
+        return True
 
     def __repr__(self) -> str:
         return "<%s of %d bytes%s>" % (type(self).__name__, self.size, ", flags %#x" % self.flags if self.flags else "")
@@ -61,17 +71,17 @@ class FlagPacket(Packet):
 
     def clone(self) -> FlagPacket:
         """Another one with the same flags."""
-        return FlagPacket(self.flags)
+        return type(self)(self.flags)
 
 
 class RawPacket(Packet):
     """Bytes. `RawPacket(b"...")` owns them; of a bytearray, memoryview and the like it borrows: `data` is a memoryview then."""
 
-    __slots__ = ("borrowed", "_data", "_lent")
+    __slots__ = ("borrowed", "_data")
 
     def __init__(self, data: Any, flags: int = 0) -> None:
         self.flags = flags
-        self._lent = False  # inside the write() or emit() that will revoke it
+        self._lent = False
         if type(data) is bytes:
             self.borrowed = False
             self._data: Any = data
@@ -103,11 +113,20 @@ class RawPacket(Packet):
             self.borrowed = False
         return self
 
-    def _revoke(self) -> None:
+    def _lend(self) -> Any:
+        self._lent = True
+        return self._data
+
+    def _take_back(self, loan: Any) -> bool:
         self._lent = False
-        if self.borrowed and self._data is not None:
-            view, self._data = self._data, None
-            view.release()
+        if self.borrowed:
+            self._data = None
+        if loan is not None:
+            try:
+                loan.release()  # of one retained meanwhile too: who kept the view is not who retained
+            except BufferError:
+                return False
+        return True
 
     def __repr__(self) -> str:
         return "<RawPacket, revoked>" if self._data is None else super().__repr__()
@@ -125,5 +144,5 @@ def _revoked() -> BorrowError:
     return BorrowError(
         "a borrowed packet was used after the write() or emit() that lent it returned",
         "packet.clone() or packet.retain() while you have it, or an adapter that declares its retention",
-        "packets are borrowed until a boundary",
+        CONTRACT,
     )

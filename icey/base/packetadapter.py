@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .errors import BorrowError
-from .packet import packet_of
+from .errors import BorrowError, GraphError
+from .packet import CONTRACT, packet_of
 from .signal import Signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Optional, Sequence
 
     from .loop import Loop
     from .packet import Packet
@@ -53,7 +53,8 @@ class PacketStreamAdapter:
     emits: Optional[type] = None
 
     _signal: Optional[Signal] = None
-    _next: Optional[Stage] = None  # of the running stream this is a stage of
+    _next: Optional[Stage] = None  # in the stream this is a stage of
+    _runs_in: Any = None  # that stream, while it runs
 
     @property
     def on_packet(self) -> Signal:
@@ -71,7 +72,7 @@ class PacketStreamAdapter:
     def emit(self, packet: Any, flags: int = 0) -> None:
         """Sends a packet, or bytes, on. flags: added to the packet's."""
         made = packet_of(packet, flags)
-        if made.borrowed and not made._lent:  # type: ignore[attr-defined]
+        if made.borrowed and not made._lent:
             lend(self._pass_on, made)
         else:
             self._pass_on(made)
@@ -86,9 +87,10 @@ class PacketStreamAdapter:
         if self._signal is not None:
             self._signal.fire(packet)
 
-    def _bind(self, following: Optional[Stage]) -> None:
-        """The stream that starts says what comes next; None when it stops."""
+    def _bind(self, following: Optional[Stage], stream: Any = None) -> None:
+        """`stream` starts, and says what comes next; or it is over: None, and where what still comes is counted."""
         self._next = following
+        self._runs_in = stream
         self._rebind()
 
     def _rebind(self) -> None:
@@ -129,7 +131,7 @@ def _straight(following: Stage) -> Callable[..., None]:
             following(packet)
             return
         made = packet_of(packet, flags)
-        if made.borrowed and not made._lent:  # type: ignore[attr-defined]
+        if made.borrowed and not made._lent:
             lend(following, made)
         else:
             following(made)
@@ -138,32 +140,51 @@ def _straight(following: Stage) -> Callable[..., None]:
 
 
 def lend(stage: Stage, packet: Any) -> None:
-    """Calls `stage` with a borrowed packet, and revokes it after: the outermost call does this."""
-    packet._lent = True
+    """Calls `stage` with a borrowed packet, and takes it back after: the outermost call does this."""
+    loan = packet._lend()
     try:
         stage(packet)
-    finally:
-        try:
-            packet._revoke()
-        except BufferError:
-            raise BorrowError(
-                "a view made from a borrowed packet outlived the write() or emit() that lent it",
-                "copy what you keep, bytes(packet.data), or packet.clone()",
-                "packets are borrowed until a boundary",
-            ) from None
+    except BaseException:
+        packet._take_back(loan)  # the traceback may hold the view: no reason to hide the exception
+        raise
+    if not packet._take_back(loan):
+        raise BorrowError(
+            "something made from a borrowed packet outlived the write() or emit() that lent it",
+            "copy what you keep, bytes(packet.data), or packet.clone()",
+            CONTRACT,
+        )
 
 
-def cloning(stage: Stage) -> Stage:
+def chain(processors: Sequence[PacketProcessor], out: Stage, stream: Any) -> Stage:
+    """Binds each stage to the next, the last to `out`; returns the way in. GraphError for one that runs in another stream."""
+    for processor in processors:
+        if processor._runs_in is not None:
+            raise GraphError("%s is in another stream that runs" % type(processor).__name__, "make one for each stream")
+    following = out
+    for processor in reversed(processors):
+        processor._bind(following, stream)
+        entry: Stage = processor.process
+        if processor.retention is PacketRetention.CLONED:
+            entry = _cloning(entry)
+        elif processor.retention is PacketRetention.RETAINED:
+            entry = _retaining(entry)
+        if type(processor).accepts is not PacketProcessor.accepts:
+            entry = _gate(processor.accepts, entry, following)
+        following = entry
+    return following
+
+
+def _cloning(stage: Stage) -> Stage:
     """The way into an adapter that is CLONED."""
     return lambda packet: stage(packet.clone())
 
 
-def retaining(stage: Stage) -> Stage:
+def _retaining(stage: Stage) -> Stage:
     """The way into an adapter that is RETAINED."""
     return lambda packet: stage(packet.retain())
 
 
-def gate(accepts: Callable[[Packet], bool], stage: Stage, past: Stage) -> Stage:
+def _gate(accepts: Callable[[Packet], bool], stage: Stage, past: Stage) -> Stage:
     """The way into an adapter that looks at packets first."""
 
     def choose(packet: Packet) -> None:

@@ -28,19 +28,23 @@ class StreamSource(PacketStreamAdapter):
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.loop: Loop = stream.loop
-        self._ended = False
+        self._started = self._ended = False
 
     def start(self) -> None:
         """Reads from the stream from now on."""
-        self.stream.on_recv.attach(self._received)
-        self.stream.on_end.attach(self._final)
-        self.stream.on_close.attach(self._final)
+        if not self._started:
+            self.stream.on_recv.attach(self._received)
+            self.stream.on_end.attach(self._final)
+            self.stream.on_close.attach(self._final)
+            self._started = True
 
     def stop(self) -> None:
         """Reads no more: bytes wait in the kernel. The stream stays open."""
-        self.stream.on_recv.detach(self._received)
-        self.stream.on_end.detach(self._final)
-        self.stream.on_close.detach(self._final)
+        if self._started:
+            self.stream.on_recv.detach(self._received)
+            self.stream.on_end.detach(self._final)
+            self.stream.on_close.detach(self._final)
+            self._started = False
 
     def _received(self, stream: Stream, view: memoryview) -> None:
         self.emit(RawPacket(view))
@@ -82,10 +86,11 @@ class FileSource(PacketStreamAdapter):
     """A file's content in packets of at most `chunk` bytes, one a turn of the loop, or one every `interval` seconds.
 
     file: a path, opened at start and closed at the end, or an open binary file, which stays open. Ends with a FINAL packet.
+    A file that cannot be read ends without one: the OSError goes to `loop.on_error`.
     """
 
     def __init__(
-        self, loop: Loop, file: Union[str, BinaryIO], *, chunk: int = CHUNK, interval: Optional[float] = None
+        self, loop: Loop, file: Any, *, chunk: int = CHUNK, interval: Optional[float] = None
     ) -> None:
         if chunk < 1:
             raise ValueError("chunk is 1 or more, not %r" % chunk)
@@ -102,7 +107,7 @@ class FileSource(PacketStreamAdapter):
     def start(self) -> None:
         """Opens the file (OSError) and begins, or goes on where `stop` left an open one."""
         if self._open is None:
-            self._open = open(self._file, "rb", buffering=0) if isinstance(self._file, str) else self._file
+            self._open = self._file if hasattr(self._file, "readinto") else open(self._file, "rb", buffering=0)
         self._pace.start()
 
     def stop(self) -> None:
@@ -116,7 +121,11 @@ class FileSource(PacketStreamAdapter):
         file = self._open
         if file is None:
             return
-        size = file.readinto(self._memory)  # type: ignore[attr-defined]
+        try:
+            size = file.readinto(self._memory)  # type: ignore[attr-defined]
+        except OSError:
+            self.stop()
+            raise
         if size:
             with memoryview(self._memory) as whole:
                 self.emit(RawPacket(whole[:size]))

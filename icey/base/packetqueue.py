@@ -54,19 +54,25 @@ class PacketQueue(PacketProcessor):
     def process(self, packet: Packet) -> None:
         """Takes a packet in (a clone already: the stream saw to that)."""
         with self._lock:
-            if self._ending or self._stream is None:
+            taken = self._put(packet)
+        if taken:
+            self._wake()
+
+    def _put(self, packet: Packet) -> bool:
+        """Under the lock. False: it was dropped."""
+        if self._ending or self._stream is None:
+            self.dropped += 1
+            return False
+        if self.depth >= self.maxsize:
+            if self.drop == "newest":
                 self.dropped += 1
-                return
-            if self.depth >= self.maxsize:
-                if self.drop == "newest":
-                    self.dropped += 1
-                    return
-                if self.drop == "error":
-                    raise QueueFull("%s holds %d packets" % (type(self).__name__, self.depth))
-                self._drop_oldest()
-            self._items.append((packet, None))
-            self.depth += 1
-        self._wake()
+                return False
+            if self.drop == "error":
+                raise QueueFull("%s holds %d packets" % (type(self).__name__, self.depth))
+            self._drop_oldest()
+        self._items.append((packet, None))
+        self.depth += 1
+        return True
 
     def _drop_oldest(self) -> None:
         for index, item in enumerate(self._items):
@@ -76,14 +82,14 @@ class PacketQueue(PacketProcessor):
                 self.dropped += 1
                 return
 
-    def _take(self) -> Optional[Item]:
-        with self._lock:
-            if not self._items:
-                return None
-            item = self._items.popleft()
-            if item[0] is not None:
-                self.depth -= 1
-            return item
+    def _pop(self) -> Optional[Item]:
+        """Under the lock."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        if item[0] is not None:
+            self.depth -= 1
+        return item
 
     def _deliver(self, item: Item) -> None:
         packet, call = item
@@ -102,8 +108,6 @@ class PacketQueue(PacketProcessor):
 
     def _open(self, stream: Any) -> None:
         """The stream starts."""
-        if self._stream is not None:
-            raise StateError("a %s is in one running stream at a time" % type(self).__name__, "make one for each stream")
         self._stream = stream
         self._ending = False
 
@@ -128,7 +132,10 @@ class PacketQueue(PacketProcessor):
 
 
 class SyncPacketQueue(PacketQueue):
-    """Delivers on `loop`, keeping it running while the stream runs."""
+    """Delivers on `loop`, keeping it running while the stream runs.
+
+    Where the loop is closed before the stream is, packets are dropped and counted.
+    """
 
     def __init__(self, loop: Loop, maxsize: int = 1024, drop: str = "oldest") -> None:
         super().__init__(maxsize, drop)
@@ -137,15 +144,23 @@ class SyncPacketQueue(PacketQueue):
         self._hold: Optional[Handle] = None
 
     def _open(self, stream: Any) -> None:
+        if self.loop.closed:
+            raise StateError("the loop of a SyncPacketQueue is closed", "give it one that is open", "close is asynchronous")
         super()._open(stream)
-        if not self.loop.post(self._begin):
-            self._stream = None
-            raise StateError("the loop of a SyncPacketQueue is closed", "give it one that is open")
+        if get_ident() == self.loop._thread:
+            self._begin()
+        else:
+            self.loop.post(self._begin)
 
     def _begin(self) -> None:
         if self._stream is not None and self._hold is None:
             self._hold = Handle(self.loop)
             self._hold._activate()
+            self._hold.on_close += self._let_go
+
+    def _let_go(self, hold: Handle) -> None:
+        if self.loop.closed:  # that, and not the end of the stream, is why
+            self._loop_is_gone()
 
     def _finished(self, then: Callable[[], Any]) -> None:
         hold, self._hold = self._hold, None
@@ -154,7 +169,7 @@ class SyncPacketQueue(PacketQueue):
         super()._finished(then)
 
     def _wake(self) -> None:
-        if not self._posted:
+        if not self._posted or self.loop.closed:
             self._posted = True
             if not self.loop.post(self._drain):
                 self._loop_is_gone()
@@ -162,7 +177,8 @@ class SyncPacketQueue(PacketQueue):
     def _drain(self) -> None:
         self._posted = False  # first: what comes from now on makes another call
         for _ in range(len(self._items)):
-            item = self._take()
+            with self._lock:
+                item = self._pop()
             if item is None:
                 return
             try:
@@ -175,13 +191,14 @@ class SyncPacketQueue(PacketQueue):
     def _loop_is_gone(self) -> None:
         """Its loop was closed before the stream was: packets are lost, which is counted; the marks are reached here."""
         while True:
-            item = self._take()
-            if item is None:
-                return
+            with self._lock:
+                item = self._pop()
+                if item is None:
+                    return
+                if item[1] is None:
+                    self.dropped += 1
             if item[1] is not None:
                 item[1]()
-            else:
-                self.dropped += 1
 
 
 class AsyncPacketQueue(PacketQueue):
@@ -194,26 +211,29 @@ class AsyncPacketQueue(PacketQueue):
         import threading
 
         self._changed = threading.Condition(self._lock)
-        self._thread: Optional[threading.Thread] = None
-        self._done = False
+        self._thread: Optional[threading.Thread] = None  # that delivers
 
     def process(self, packet: Packet) -> None:
         """Takes a packet in; with drop="block" waits for room (QueueFull in the queue's own thread, where none would come)."""
-        if self.drop == "block":
-            with self._changed:
-                while self.depth >= self.maxsize and not self._ending and self._stream is not None:
-                    if self._thread is not None and get_ident() == self._thread.ident:
-                        raise QueueFull("an AsyncPacketQueue that blocks was written to from its own thread")
-                    self._changed.wait()
-        super().process(packet)
+        with self._changed:
+            while self.drop == "block" and self.depth >= self.maxsize and not self._ending and self._thread is not None:
+                if get_ident() == self._thread.ident:
+                    raise QueueFull("an AsyncPacketQueue that blocks was written to from its own thread")
+                self._changed.wait()
+            if self._put(packet):
+                self._changed.notify_all()
 
     def _open(self, stream: Any) -> None:
         import threading
 
+        thread = threading.Thread(target=self._work, name="icey AsyncPacketQueue", daemon=True)
         super()._open(stream)
-        self._done = False
-        self._thread = threading.Thread(target=self._work, name="icey AsyncPacketQueue", daemon=True)
-        self._thread.start()
+        self._thread = thread  # the last one may still be on its way out
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more
+            self._stream = self._thread = None
+            raise
 
     def _finish(self, then: Callable[[], Any]) -> None:
         super()._finish(then)
@@ -221,7 +241,7 @@ class AsyncPacketQueue(PacketQueue):
             self._changed.notify_all()  # writers that wait: it is over
 
     def _finished(self, then: Callable[[], Any]) -> None:
-        self._done = True
+        self._thread = None
         super()._finished(then)
 
     def _wake(self) -> None:
@@ -229,18 +249,18 @@ class AsyncPacketQueue(PacketQueue):
             self._changed.notify_all()
 
     def _work(self) -> None:
-        raised: Optional[BaseException] = None
-        while not self._done:
+        me, raised = self._thread, None
+        while self._thread is me:  # not for ever: the stream may have been stopped and started again
             with self._changed:
-                while not self._items:
+                item = self._pop()
+                while item is None:
                     self._changed.wait()
-            item = self._take()
-            if self.drop == "block":
-                self._wake()
-            if item is not None:
-                try:
-                    self._deliver(item)
-                except BaseException as exc:  # nobody is attached to on_error: the end mark is to be reached all the same
-                    raised = raised or exc
+                    item = self._pop()
+                if self.drop == "block":
+                    self._changed.notify_all()
+            try:
+                self._deliver(item)
+            except BaseException as exc:  # nobody is attached to on_error: the end mark is to be reached all the same
+                raised = raised or exc
         if raised is not None:
             raise raised

@@ -2,84 +2,60 @@
 
     source -> processor (order 0) -> processor (order 5) -> on_packet slots
 
-States: NONE -> ACTIVE <-> PAUSED; ACTIVE or PAUSED -> STOPPING -> STOPPED -> ACTIVE again; CLOSED is the end (until
-`reset()`), ERROR is what a processor's exception leads to. The table is MOVES.
-
 Rules
 - Processing is synchronous, in the thread that writes, up to the first queue. One writer at a time; `stop` and `close` from
   any thread, also from inside a processor or a slot.
 - The graph is built before it runs: changing it while it is not NONE, STOPPED or CLOSED is GraphError. Starting one that
   `lint()` finds fault with is GraphError, with the graph drawn.
 - `stop` and `close` send an end mark through the queues, behind what they hold: that is how they are flushed, and why
-  `on_close` comes where the last packet came.
+  `on_close` comes where the last packet came. Without queues it comes when the write that is under way has returned.
+- A packet that a processor does not accept goes past it. What comes too late, or from a source too early, is `dropped`.
 - An exception of a processor: ERROR, what the queues hold is dropped and counted, `on_error` once, then close.
 
 How it is fast: `start()` compiles the chain: each stage's `emit` is rebound to the next stage's entry.
+
+Not here: the states (packetstate.py), the stages (packetadapter.py), what lint() and describe() say (packetgraph.py).
 """
 
 from __future__ import annotations
 
-from _thread import RLock
-from enum import Enum
+from _thread import RLock, get_ident
 
 from . import log
 from .errors import GraphError, StateError
-from .packet import PacketFlags, packet_of
-from .packetadapter import (
-    PacketProcessor,
-    PacketRetention,
-    PacketStreamAdapter,
-    cloning,
-    gate,
-    lend,
-    retaining,
-)
-from .packetgraph import drawn, faults
+from .packet import CONTRACT, Packet, PacketFlags, packet_of
+from .packetadapter import PacketStreamAdapter, chain, lend
+from .packetgraph import PacketGraph
 from .packetqueue import PacketQueue, SyncPacketQueue
+from .packetstate import (
+    ACTIVE,
+    CLOSED,
+    ERROR,
+    FLOWING,
+    MOVES,
+    NONE,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+    PacketStreamState,
+)
 from .signal import Event, Signal
-from .state import Stateful, transitions
+from .state import Stateful
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
-    from .loop import Loop
-    from .packet import Packet
     from .packetadapter import Stage
 
-    Source = Union[Signal, PacketStreamAdapter, "PacketStream"]
+__all__ = ["PacketStream", "PacketStreamState"]
+
+FINAL = PacketFlags.FINAL
 
 
-class PacketStreamState(Enum):
-    """Where a PacketStream is."""
 
-    NONE = "none"
-    ACTIVE = "active"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    CLOSED = "closed"
-    ERROR = "error"
-
-
-NONE, ACTIVE, PAUSED, STOPPING, STOPPED, CLOSED, ERROR = PacketStreamState
-
-MOVES = transitions({
-    NONE: (ACTIVE, CLOSED),
-    ACTIVE: (PAUSED, STOPPING, ERROR),
-    PAUSED: (ACTIVE, STOPPING, ERROR),
-    STOPPING: (STOPPED, ERROR),
-    STOPPED: (ACTIVE, CLOSED, NONE),
-    ERROR: (CLOSED,),
-    CLOSED: (NONE,),
-})
-
-FLOWING = frozenset([ACTIVE, PAUSED, STOPPING])  # what is on its way arrives
-CHANGEABLE = frozenset([NONE, STOPPED, CLOSED])
-LAST_ORDER = 101
-
-
-class PacketStream(Stateful):
+class PacketStream(PacketGraph, Stateful):
     """A graph of packets. name: for reports. auto_start: the first write starts it. close_on_error: or stay in ERROR.
 
     `dropped` counts packets that came when the stream was not active.
@@ -93,6 +69,7 @@ class PacketStream(Stateful):
     on_state = Event("on_state(stream, new, old): the state changed")
 
     def __init__(self, name: str = "", *, auto_start: bool = False, close_on_error: bool = True) -> None:
+        super().__init__()
         self.name = name
         self.auto_start = auto_start
         self.close_on_error = close_on_error
@@ -100,76 +77,24 @@ class PacketStream(Stateful):
         self.dropped = 0
         self._state = NONE
         self._flowing = False
-        self._lock = RLock()  # for transitions, never held while packets or slots run
+        self._live = False  # from start() until the end mark has arrived
+        self._busy = False  # a packet of a writer or a source is in the chain
+        self._lock = RLock()  # for transitions and counts, never held while packets or slots run
         self._signals: Optional[Dict[str, Signal]] = None
         self._fire: Stage = _nobody
-        self._sources: List[Tuple[Any, bool]] = []
-        self._processors: List[Tuple[int, PacketProcessor]] = []
-        self._first: Stage = self._out
-        self._running: Tuple[PacketProcessor, ...] = ()
+        self._first: Stage = self._late
         self._queues: Tuple[PacketQueue, ...] = ()
         self._flushing = False  # the end mark is under way
+        self._arrived = False  # it has arrived, and waits for a write to return
         self._then_close = False
-
-    # building the graph
-
-    def attach_source(self, source: Source, *, sync_state: bool = False) -> Source:
-        """Takes packets from a signal, an adapter or another stream. sync_state: starts and stops it with this stream."""
-        self._require_changeable("attach_source")
-        if sync_state and not (hasattr(source, "start") and hasattr(source, "stop")):
-            raise TypeError("sync_state needs a source with start() and stop(), %r has not" % (source,))
-        if not isinstance(source, Signal) and not hasattr(source, "on_packet"):
-            raise TypeError("a source is a Signal, an adapter or a PacketStream, not %r" % (source,))
-        if source is self:
-            raise GraphError("a stream cannot be its own source", "feed it from another one")
-        _signal_of(source).attach(self._take)
-        self._sources.append((source, sync_state))
-        return source
-
-    def detach_source(self, source: Source) -> bool:
-        """Takes nothing more from `source`; False if it is none of the sources."""
-        self._require_changeable("detach_source")
-        for entry in self._sources:
-            if entry[0] is source:
-                _signal_of(source).detach(self._take)
-                self._sources.remove(entry)
-                return True
-        return False
-
-    def attach(self, processor: PacketProcessor, order: int = 0) -> PacketProcessor:
-        """Adds a stage; orders -1 to 101 ascending (else ValueError), equals as attached. Returns it."""
-        self._require_changeable("attach")
-        if isinstance(order, bool) or not isinstance(order, int) or not -1 <= order <= LAST_ORDER:
-            raise ValueError("an order is -1 to %d, not %r" % (LAST_ORDER, order))
-        if not isinstance(processor, PacketProcessor):
-            raise TypeError("a stage is a PacketProcessor, not %r" % (processor,))
-        if any(one is processor for _, one in self._processors):
-            raise GraphError("%s is in this stream already" % type(processor).__name__, "make another one")
-        self._processors.append((order, processor))
-        self._processors.sort(key=lambda entry: entry[0])
-        return processor
-
-    def detach(self, processor: PacketProcessor) -> bool:
-        """Takes a stage out; False if it is none of the stages."""
-        self._require_changeable("detach")
-        for entry in self._processors:
-            if entry[1] is processor:
-                self._processors.remove(entry)
-                return True
-        return False
-
-    def synchronize_output(self, loop: Loop) -> SyncPacketQueue:
-        """Has packets, `on_error` and `on_close` come on `loop`: a SyncPacketQueue of order 101, which is returned."""
-        queue = SyncPacketQueue(loop)
-        self.attach(queue, LAST_ORDER)
-        return queue
 
     # running
 
     def start(self) -> None:
         """Compiles the chain and opens it, then starts the sources that were attached with sync_state.
 
-        GraphError where `lint()` finds fault. On a paused stream it resumes; on an active one it does nothing.
+        GraphError where `lint()` finds fault. What a source's start() raises stops the stream and comes out of here. On a
+        paused stream it resumes; on an active one it does nothing.
         """
         if self._state is ACTIVE:
             return
@@ -178,16 +103,26 @@ class PacketStream(Stateful):
             return
         with self._lock:
             self._require_move(ACTIVE)
+            if self._then_close:
+                raise StateError("start() of a PacketStream that is closing", "reset() it when on_close has come",
+                                 "close is asynchronous")
             found = self.lint()
             if found:
                 raise GraphError("cannot start: %s\n%s" % ("; ".join(found), self.describe()),
-                                 "put an AsyncPacketQueue, SyncPacketQueue or synchronize_output() in between")
+                                 "build the graph so that lint() finds nothing", CONTRACT)
             self._compile()
             old = self._set(ACTIVE)
         self.on_state_change(ACTIVE, old)
-        for source, sync in self._sources:
-            if sync and self._state is ACTIVE:
-                source.start()
+        try:
+            for source, sync in self._sources:
+                if sync and self._state is ACTIVE:
+                    source.start()
+        except BaseException:
+            if self._state in RUNNING:
+                self.stop()
+            raise
+        if self._state not in RUNNING:  # ended meanwhile: by another thread, or by what a source brought
+            self._stop_sources()
 
     def stop(self) -> None:
         """Takes no more packets, flushes the queues, and is STOPPED when they are empty. From any thread."""
@@ -213,9 +148,7 @@ class PacketStream(Stateful):
         """Empties the graph of a stream that is not running: NONE again, ready to be built anew."""
         if self._state is not NONE:
             self.move(NONE)
-        for source in self.sources:
-            _signal_of(source).detach(self._take)
-        self._sources, self._processors = [], []
+        self._clear()
         self.error = None
         self._then_close = False
 
@@ -230,20 +163,7 @@ class PacketStream(Stateful):
                 raise StateError("write() on a PacketStream that is %s" % self._state.name, "start() it first",
                                  "start, then send")
             self.start()
-        made = packet_of(packet, flags)
-        try:
-            if made.borrowed and not made._lent:  # type: ignore[attr-defined]
-                lend(self._first, made)
-            else:
-                self._first(made)
-        except Exception as exc:
-            if not self._failed(exc):
-                raise
-            return
-        if made.flags & PacketFlags.FINAL and self._state is ACTIVE:
-            self.stop()
-
-    # looking at it
+        self._pass(packet, flags)
 
     @property
     def active(self) -> bool:
@@ -260,52 +180,15 @@ class PacketStream(Stateful):
         """`on_close` is being emitted, or has been."""
         return self._state is CLOSED
 
-    @property
-    def sources(self) -> List[Any]:
-        """The sources, as attached."""
-        return [source for source, _ in self._sources]
-
-    @property
-    def processors(self) -> List[PacketProcessor]:
-        """The stages, in order."""
-        return [processor for _, processor in self._processors]
-
-    @property
-    def boundary(self) -> Optional[PacketProcessor]:
-        """The first stage that is CLONED or RETAINED: up to there packets are borrowed. None if there is none."""
-        for _, processor in self._processors:
-            if processor.retention is not PacketRetention.BORROWED:
-                return processor
-        return None
-
-    def lint(self) -> List[str]:
-        """What is wrong with the graph, a line each; [] if it may start."""
-        return faults(self.sources, self.processors)
-
-    def describe(self) -> str:
-        """The graph as text: every stage's class, order and retention, the queues' depths and drops, the boundary."""
-        return drawn(self)
-
     def __repr__(self) -> str:
         return "<PacketStream %r %s>" % (self.name, self._state.name)
 
     # the chain
 
     def _compile(self) -> None:
-        following: Stage = self._out
-        for _, processor in reversed(self._processors):
-            processor._bind(following)
-            entry: Stage = processor.process
-            if processor.retention is PacketRetention.CLONED:
-                entry = cloning(entry)
-            elif processor.retention is PacketRetention.RETAINED:
-                entry = retaining(entry)
-            if type(processor).accepts is not PacketProcessor.accepts:
-                entry = gate(processor.accepts, entry, following)
-            following = entry
-        self._first = following
-        self._running = tuple(self.processors)
-        self._queues = tuple(one for one in self._running if isinstance(one, PacketQueue))
+        self._first = chain(self.processors, self._out, self)
+        self._live = True
+        self._queues = tuple(one for one in self.processors if isinstance(one, PacketQueue))
         opened: List[PacketQueue] = []
         try:
             for queue in self._queues:
@@ -313,41 +196,61 @@ class PacketStream(Stateful):
                 opened.append(queue)
         except BaseException:
             for queue in opened:
-                queue._finish(lambda: None)
+                queue._finish(_nothing)
             self._unbind()
             raise
 
     def _unbind(self) -> None:
-        for processor in reversed(self._running):
-            processor._bind(self._late)
-        self._running = self._queues = ()
         self._first = self._late
+        for processor in reversed(self.processors):
+            processor._bind(self._late)
+        self._queues = ()
+        self._live = False
+
+    def _take(self, packet: Any) -> None:
+        """A source brings a packet."""
+        if self._state is not ACTIVE:
+            if not (self.auto_start and self._state is NONE):
+                self._late(packet)
+                return
+            self.start()
+        self._pass(packet, 0)
+
+    def _pass(self, packet: Any, flags: int) -> None:
+        """Through the chain. `_busy` is set before the chain is looked up, see `_ended`."""
+        if flags or not isinstance(packet, Packet):
+            packet = packet_of(packet, flags)
+        outer, self._busy = self._busy, True
+        try:
+            if packet.borrowed and not packet._lent:
+                lend(self._first, packet)
+            else:
+                self._first(packet)
+        except Exception as exc:
+            if not self._failed(exc):
+                raise
+        finally:
+            if not outer:
+                self._busy = False
+                if self._state is not ACTIVE:
+                    self._left()
+        if packet.flags & FINAL and self._state in RUNNING:
+            self.stop()
 
     def _out(self, packet: Packet) -> None:
         """The end of the chain."""
         if self._flowing:
             self._fire(packet)
         else:
+            self._late(packet)
+
+    def _late(self, packet: Any) -> None:
+        """A packet that comes when it is over, or has not begun."""
+        with self._lock:
             self.dropped += 1
 
-    def _late(self, packet: Packet) -> None:
-        """What a stage still emits when it is over."""
-        self.dropped += 1
-
-    def _take(self, packet: Any) -> None:
-        """A source brings a packet."""
-        if self._state is not ACTIVE:
-            if not (self.auto_start and self._state is NONE):
-                self.dropped += 1
-                return
-            self.start()
-        made = packet_of(packet)
-        self._run(self._first, made)
-        if made.flags & PacketFlags.FINAL and self._state is ACTIVE:
-            self.stop()
-
     def _run(self, stage: Stage, packet: Packet) -> None:
-        """A stage's turn, its exception this stream's error: for sources and queues."""
+        """The turn of the stage behind a queue; its exception is this stream's error."""
         try:
             stage(packet)
         except Exception as exc:
@@ -367,8 +270,7 @@ class PacketStream(Stateful):
             self._then_close = self._then_close or then_close
             if self._flushing:
                 return  # the mark that is under way sees to it
-            flow = old not in (NONE, STOPPED)
-            self._flushing = flow
+            flow = self._flushing = self._live
             if old in (ACTIVE, PAUSED):
                 self._set(STOPPING)
         if not flow:
@@ -380,13 +282,21 @@ class PacketStream(Stateful):
         self._flush(0)
 
     def _stop_sources(self) -> None:
-        """Those that run with this stream are stopped, the last attached first."""
+        """Those that run with this stream are stopped, the last attached first, each on the loop it belongs to."""
         for source, sync in reversed(self._sources):
             if sync:
-                try:
-                    source.stop()
-                except Exception as exc:
-                    log.error("packetstream", "%s: stopping %r", self.name or "a stream", source, exc=exc)
+                loop = getattr(source, "loop", None)
+                if loop is None or loop._thread == get_ident():
+                    self._stop_source(source)
+                else:
+                    loop.post(self._stop_source, source)
+
+    def _stop_source(self, source: Any) -> None:
+        if self._state not in RUNNING:  # else it was started again before the post arrived
+            try:
+                source.stop()
+            except Exception as exc:
+                log.error("packetstream", "%s: stopping %r", self.name or "a stream", source, exc=exc)
 
     def _flush(self, index: int) -> None:
         """The end mark comes out of the queue before `index`: into the next one, or it has arrived."""
@@ -396,8 +306,25 @@ class PacketStream(Stateful):
             self._ended()
 
     def _ended(self) -> None:
-        """Everything is out."""
+        """The end mark has arrived. It is told of when no packet is in a chain without queues any more, so that none comes
+        behind `on_close`: a writer sets `_busy` before it looks at the chain, here it is looked at after the chain is undone.
+        """
+        direct = not self._queues
         self._unbind()
+        with self._lock:
+            self._arrived = direct and self._busy
+        if not self._arrived:
+            self._over()
+
+    def _left(self) -> None:
+        """The outermost write returns, and the stream is not active any more."""
+        with self._lock:
+            over, self._arrived = self._arrived, False
+        if over:
+            self._over()
+
+    def _over(self) -> None:
+        """Everything is out."""
         with self._lock:
             self._flushing = False
             old = self._state
@@ -411,16 +338,15 @@ class PacketStream(Stateful):
 
     def _hop_and_close(self) -> None:
         """Nothing is under way: `on_close` still comes on the loop of the output, if there is one."""
-        for _, processor in reversed(self._processors):
-            if isinstance(processor, SyncPacketQueue):
-                if processor.loop.post(self._closed_now):
-                    return
-                break
-        self._closed_now()
+        queues = [one for one in self.processors if isinstance(one, PacketQueue)]
+        if queues and isinstance(queues[-1], SyncPacketQueue):
+            queues[-1]._call(self._closed_now)
+        else:
+            self._closed_now()
 
     def _closed_now(self) -> None:
         with self._lock:
-            if self._state is CLOSED:
+            if self._state is CLOSED or not self._then_close:  # done already, or reset() came first
                 return
             old = self._set(CLOSED)
         self.on_state_change(CLOSED, old)
@@ -476,18 +402,18 @@ class PacketStream(Stateful):
         self._emit("on_state", self, new, old)
 
     def _emit(self, name: str, *args: Any) -> None:
-        """Emits on_error, on_close or on_state; what a slot raises is logged: there is nobody above to tell."""
-        signals = self._signals
-        if signals is not None and name in signals:
-            try:
-                signals[name].fire(*args)
-            except Exception as exc:
-                log.error("packetstream", "a slot of %s", name, exc=exc)
-
-    def _require_changeable(self, verb: str) -> None:
-        if self._state not in CHANGEABLE:
-            raise GraphError("%s() on a PacketStream that is %s" % (verb, self._state.name),
-                             "stop() it, change it, start() it again")
+        """Emits on_error, on_close or on_state, each slot guarded; what one raises is logged: there is nobody to tell."""
+        signal = (self._signals or {}).get(name)
+        for slot in signal._slots if signal is not None else ():
+            fn = slot.fn
+            if fn is not None:
+                if slot.once:
+                    slot.fn = None
+                    signal._keep_living()  # type: ignore[union-attr]
+                try:
+                    fn(*args)
+                except Exception as exc:
+                    log.error("packetstream", "a slot of %s", name, exc=exc)
 
     def _check(self) -> None:
         """Signals ask their owner for affinity; a PacketStream belongs to no loop."""
@@ -497,10 +423,9 @@ class PacketStream(Stateful):
             self._fire = signal.fire
 
 
-def _signal_of(source: Any) -> Signal:
-    signal: Signal = source if isinstance(source, Signal) else source.on_packet
-    return signal
-
-
 def _nobody(packet: Packet) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from _thread import get_ident
 
-from ..base.errors import HttpError, RequestTimeout, StateError
+from ..base.errors import HttpError, QueueFull, RequestTimeout, StateError
 from ..base.handle import wrong_thread
 from ..base.state import Stateful
 from . import failures, states
 from .exchange import DONE, JOIN_BELOW, LOST, OPEN, Exchange
 from .parser import Parser
-from .sinks import Lingering, Upgraded
+from .sinks import Lingering
 from .states import CLOSED, CLOSING, DISPATCHING, RECEIVING_BODY, RECEIVING_HEADERS, STREAMING, UPGRADED
 
 TYPE_CHECKING = False
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 WHOLE, WAITING, FLOWING, DRAINING = range(4)
 
 MOST_DRAINED = 65536  # bytes of an unread body, before the connection is closed instead
+MOST_GATHERED = 64  # pieces of a burst's answers, before they go out: who sends until False must come to it
 
 
 class ServerConnection(Stateful):
@@ -114,7 +115,9 @@ class ServerConnection(Stateful):
     def close(self) -> None:
         """Closes once what is queued is out; an exchange under way is lost."""
         self._check()
-        if not self.closing:
+        if self._state is UPGRADED:
+            self.stream.close()
+        elif not self.closing:
             self._begin_closing()
 
     def abort(self) -> None:
@@ -122,7 +125,7 @@ class ServerConnection(Stateful):
         self._check()
         if not self.closed:
             self._state = CLOSING  # nothing more is parsed, nor answered
-            self._quick = None
+            self._lose_exchange()
             self._out.clear()
             self.stream.abort()
 
@@ -131,7 +134,7 @@ class ServerConnection(Stateful):
     def on_bytes(self, data: bytes) -> None:
         """The stream read `data`: parses and answers all of it that can be, then one send."""
         parser = self._parser
-        if not parser.partial:
+        if not parser.partial or b"\r\n\r\n" in data:  # a slow head may end here, and the next begin
             self._stamp = self.loop.now
         if (self.exchange is not None or self._pending) and (self._pending or not self._may_feed()):
             self._pending += data
@@ -150,17 +153,16 @@ class ServerConnection(Stateful):
             self._flush()
         if used != len(data):
             self._left_over(data[used:])
-        elif self._ended:
-            self._after_end()
 
     def on_end(self) -> None:
-        """The client sends no more: half a message is dropped, what was asked for is still answered."""
+        """The client sends no more: half a message is dropped, what was asked for is still answered.
+
+        Nothing is pending: with anything pending the stream is not read, and its end not seen.
+        """
         self._ended = True
-        if self._state is CLOSING:
-            self.stream.close()
-        elif self._state is STREAMING:  # nobody waits for the end of such an answer with half a connection
+        if self._state is STREAMING:  # nobody waits for the end of such an answer with half a connection
             self.abort()
-        elif not self._pending:
+        else:
             self._after_end()
 
     def on_drain(self) -> None:
@@ -217,7 +219,13 @@ class ServerConnection(Stateful):
         """A piece of the body."""
         exchange = self.exchange
         if exchange is not None:
-            self._guarded(exchange, exchange._payload, view)
+            buffer, signals = self.loop._read_buffer, exchange._signals
+            slots = signals.get("on_payload", ()) if signals is not None else ()
+            lent = buffer.lend_bytes(view)  # type: ignore[arg-type]
+            self._guarded(exchange, exchange._payload, lent)
+            kept = buffer.take_back(lent, slots)
+            if kept is not None:
+                self._borrow_broken(kept)
         else:
             self._drained += len(view)
             if self._drained > MOST_DRAINED and not self.closing:
@@ -258,11 +266,10 @@ class ServerConnection(Stateful):
 
     def _go_on(self) -> None:
         """Something that held the parser is over: feeds what is pending, from the loop, and reads on."""
-        if not self._corked:
-            if self._pending:
-                self.loop._calls.append((self._feed_pending, ()))
-            else:
-                self._read_on()
+        if self._pending:
+            self.loop._calls.append((self._feed_pending, ()))
+        else:
+            self._read_on()
 
     def _feed_pending(self) -> None:
         if self._pending and self._may_feed():
@@ -292,6 +299,8 @@ class ServerConnection(Stateful):
         """Sends a part of an answer, behind what this burst has gathered."""
         if self._corked and done is None and type(data) is bytes and len(data) < JOIN_BELOW:
             self._out.append(data)
+            if len(self._out) >= MOST_GATHERED:
+                self._flush()
             return self._below_high_water()
         if self._out:
             self._flush()
@@ -305,6 +314,14 @@ class ServerConnection(Stateful):
     def _below_high_water(self) -> bool:
         return self.stream.queued < self.stream.high_water
 
+    def _require_room(self, size: int, most: int) -> None:
+        """QueueFull where `size` bytes more would pass `most`. The stream has no cap of its own: framing gets through."""
+        queued = self.stream.queued
+        if queued and queued + size > most:
+            self.stream._drain_due = True
+            raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
+                            % (queued, size, most))
+
     def _choke(self) -> None:
         """The client does not read its answers: its next requests wait until it does."""
         self._choked = True
@@ -315,7 +332,7 @@ class ServerConnection(Stateful):
     def _answered_quick(self, exchange: Exchange, status: int) -> None:
         """A plain request was answered by respond(), and somebody waits for that, or it was late or large."""
         if self._log is not None:
-            self._log(exchange, status)
+            self._tell(exchange, status)
         if exchange._signals is not None:
             exchange._over(DONE)
         if not self._corked:
@@ -328,11 +345,15 @@ class ServerConnection(Stateful):
     def _answered(self, exchange: Exchange, status: int) -> None:
         """The answer is complete: the next request's turn, or the drain of this one's body, or the end."""
         if self._log is not None:
-            self._log(exchange, status)
+            self._tell(exchange, status)
         exchange._over(DONE)
         self.exchange = None
-        self._paused = False
         self._stamp = self.loop.now
+        if self._paused:
+            self._paused = False
+            self._read_on()
+        if self.stream._drain_due:
+            self._choke()
         if self._intake == WHOLE:
             self._next()
         elif self._unreadable():
@@ -343,8 +364,6 @@ class ServerConnection(Stateful):
             self._expect = False
             self._state = RECEIVING_BODY
             self._turn_over()
-        if self._out and not self._corked:
-            self._flush()
 
     def _next(self) -> None:
         if not self._keep_alive or self.server._stopping:
@@ -356,9 +375,7 @@ class ServerConnection(Stateful):
     def _turn_over(self) -> None:
         """No exchange is out: whatever waited behind it has its turn."""
         if not self._corked:
-            if self._out:
-                self._flush()
-            if self._ended and not self._pending:
+            if self._ended:
                 self._after_end()
             else:
                 self._go_on()
@@ -368,18 +385,13 @@ class ServerConnection(Stateful):
         return self._intake != WHOLE and (self._expect or self._parser.left > MOST_DRAINED)
 
     def _must_close_after_head(self) -> bool:
-        return self.server._stopping or self._unreadable()
+        return self.server._stopping or (self._intake == WAITING and self._unreadable())
 
     def _begin_streaming(self) -> None:
-        if self._state is not STREAMING:
-            self._state = STREAMING
-            if self._out and not self._corked:
-                self._flush()
+        self._state = STREAMING
 
     def _consumer_came(self, exchange: Exchange) -> bool:
         """Somebody wants the body: True while some of it is still to come."""
-        if exchange is not self.exchange:
-            return False
         if self._intake == WAITING:
             self._intake = FLOWING
             if self._expect:
@@ -413,16 +425,24 @@ class ServerConnection(Stateful):
         failures.slot_raised(self, exchange, exc)
 
     def _refuse(self, exc: HttpError) -> None:
-        if not self.closing:
-            failures.refuse(self, exc)
+        failures.refuse(self, exc)
 
     def _borrow_broken(self, exc: BorrowError) -> None:
         self.loop._report(exc, self)
         self.abort()
 
     def _emit_close(self, exchange: Exchange, signal: Signal) -> None:
+        for slot in signal:
+            try:
+                slot(exchange)
+            except Exception as exc:
+                self.loop._report(exc, self)
+
+    def _tell(self, exchange: Exchange, status: int) -> None:
+        """Emits the server's on_answer."""
         try:
-            signal.fire(exchange)
+            if self._log is not None:
+                self._log(exchange, status)
         except Exception as exc:
             self.loop._report(exc, self)
 
@@ -434,10 +454,10 @@ class ServerConnection(Stateful):
         self.move(UPGRADED)
         exchange._stage = DONE
         self._quick = None
+        self.stream.max_queue = self.server.limits.max_queue
         self._parser.tunnel()
-        self.stream._use_sink(Upgraded(self, adapter))
-        if self._out and not self._corked:
-            self._flush()
+        self.stream._use_sink(adapter)
+        self.stream.on_close += lambda stream: self.on_close()  # the adapter may hand the stream on
         self.stream._paused = False
         self.stream._update()
         adapter.stream = self.stream
@@ -446,10 +466,13 @@ class ServerConnection(Stateful):
             self.loop._calls.append((self._to_adapter, ()))
 
     def _to_adapter(self) -> None:
-        """What came behind the handshake."""
+        """What came behind the handshake, and the client's end if it came before."""
         data, self._pending = self._pending, b""
-        if data and self._state is UPGRADED:
-            self.stream._guard(self.stream._sink.on_bytes, data)
+        stream = self.stream
+        if data and not stream.closing:
+            stream._guard(stream._sink.on_bytes, data)
+        if self._ended and not stream.closing:
+            stream._guard(stream._sink.on_end)
 
     # the end
 
@@ -475,11 +498,10 @@ class ServerConnection(Stateful):
 
     def _after_end(self) -> None:
         """The client sends no more, and all it sent has been parsed."""
-        if self.exchange is not None and self._intake == WHOLE and not self.closing:
+        if self.exchange is not None and self._intake == WHOLE:
             self._keep_alive = False
             return
-        if self._state is not UPGRADED:
-            self._begin_closing()
+        self._begin_closing()
 
     def _lose_exchange(self) -> None:
         exchange, self.exchange = self.exchange, None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from _thread import get_ident
 
-from ..base.buffer import flat, kept_view, own
+from ..base.buffer import flat, own
 from ..base.errors import StateError, TooLarge
 from ..base.handle import wrong_thread
 from ..base.signal import Event
@@ -75,7 +75,7 @@ class Exchange:
     @property
     def state(self) -> ServerState:
         """The connection's state while this is its exchange, CLOSED after."""
-        return self.connection.state if self._stage < DONE else CLOSED
+        return self.connection.state if self._stage < DONE or self.upgraded else CLOSED
 
     @property
     def answered(self) -> bool:
@@ -110,7 +110,7 @@ class Exchange:
     @property
     def upgraded(self) -> bool:
         """Whether another protocol has taken over."""
-        return self.connection.upgraded
+        return self.connection.upgraded and self.connection.exchange is self
 
     # answering at once
 
@@ -157,12 +157,14 @@ class Exchange:
         if content_type is not None:
             answer["Content-Type"] = content_type
         no_body = bodiless(status) or self.request.method == "HEAD"
-        given = answer.get("content-length")
+        given = _given_length(answer, status)
         if given is None and not bodiless(status):
             answer["Content-Length"] = str(len(data))
         elif given is not None and not no_body and given != str(len(data)):
             raise StateError("Content-Length says %s, the body has %d bytes" % (given, len(data)),
                              "leave Content-Length to the engine", "the engine frames")
+        if self.connection._unreadable():
+            self.connection._keep_alive = False
         self.response.status = status
         self._send_head(answer, DROPPED if no_body else BARE)
         if not no_body:
@@ -180,12 +182,9 @@ class Exchange:
         if response.status < 200 and response.status != 101:
             raise ValueError("an answer's status is 200 or more; %d is interim" % response.status)
         headers = Headers(response.headers)
-        given = headers.get("content-length")
+        given = _given_length(headers, response.status)
         if bodiless(response.status) or self.request.method == "HEAD":
             mode = DROPPED
-            if response.status < 200 or response.status == 204:
-                if given is not None:
-                    del headers["content-length"]
         elif given is not None:
             if not (given.isascii() and given.isdigit()):
                 raise ValueError("Content-Length is a number of bytes, not %r" % given)
@@ -234,6 +233,7 @@ class Exchange:
         result = self.connection._write_file(file, offset, count, close, None if framed else done)
         if framed:
             self.connection._write(b"\r\n", done, True)
+        self.sent += count
         return result
 
     def begin_streaming(self) -> None:
@@ -264,7 +264,7 @@ class Exchange:
             raise TypeError("a body is bytes: encode the str first, data.encode()")
         parts = [flat(part) for part in (data if isinstance(data, (list, tuple)) else (data,))]
         size = sum(map(len, parts))
-        self._begin_body(size)
+        self._begin_body(size, self.server.limits.max_queue)
         if self._mode == DROPPED or not size:
             if done is not None:
                 self.loop.call_soon(done)
@@ -275,10 +275,12 @@ class Exchange:
         self.sent += size
         return result
 
-    def _begin_body(self, size: int) -> None:
+    def _begin_body(self, size: int, max_queue: Optional[int] = None) -> None:
         self._require(SENDING, "send")
         if self._stage == OPEN:
             self.send_header()
+        if max_queue is not None and size and self._mode != DROPPED:
+            self.connection._require_room(size, max_queue)
         if self._mode == COUNTED:
             if size > self._left:
                 self.connection.abort()
@@ -291,10 +293,10 @@ class Exchange:
         response = self.response
         if "close" in tokens(",".join(headers.get_all("connection"))):
             connection._keep_alive = False
-        elif connection._must_close_after_head():
+        elif response.status == 101:
+            pass  # Connection says upgrade
+        elif not connection._keep_alive or connection._must_close_after_head():
             connection._keep_alive = False
-            headers["Connection"] = "close"
-        elif not connection._keep_alive and response.status != 101:
             headers["Connection"] = "close"
         elif self.request.version == "1.0" and connection._keep_alive:
             headers["Connection"] = "keep-alive"
@@ -351,16 +353,8 @@ class Exchange:
             if gather.most is not None and gather.size > gather.most:
                 raise TooLarge("body over %d bytes" % gather.most)
             gather.pieces.append(bytes(view))
-        signals = self._signals
-        if signals is not None and "on_payload" in signals:
-            signal = signals["on_payload"]
-            try:
-                signal.fire(self, view)
-            finally:
-                try:
-                    view.release()
-                except BufferError:
-                    self.connection._borrow_broken(kept_view(signal))
+        if self._signals is not None and "on_payload" in self._signals:
+            self._signals["on_payload"].fire(self, view)
 
     def _completed(self) -> None:
         """The request is whole."""
@@ -371,12 +365,11 @@ class Exchange:
 
     def _gathered(self) -> None:
         gather = self._gather
-        if gather is not None and gather.pieces is not None:
+        if gather is not None and gather.done is not None:
+            done, gather.done = gather.done, None
             body = b"".join(gather.pieces)
             gather.pieces = []
-            done, gather.done = gather.done, None
-            if done is not None:
-                done(self, body)
+            done(self, body)
 
     # the end
 
@@ -405,7 +398,10 @@ class Exchange:
         signals, self._signals = self._signals, None
         self._gather = None
         if signals is not None and "on_close" in signals and len(signals["on_close"]):
-            self.loop._calls.append((self.connection._emit_close, (self, signals["on_close"])))
+            if self.loop.closed:  # its last phase: no call would be made any more
+                self.connection._emit_close(self, signals["on_close"])
+            else:
+                self.loop._calls.append((self.connection._emit_close, (self, signals["on_close"])))
 
     def _check(self) -> None:
         if get_ident() != self.connection.loop._thread:
@@ -429,3 +425,16 @@ class _Gather:
         self.most = most
         self.size = 0
         self.pieces: List[bytes] = []
+
+
+def _given_length(headers: Headers, status: int) -> Optional[str]:
+    """The Content-Length that the application gave, once; StateError if it gave a Transfer-Encoding."""
+    if "transfer-encoding" in headers:
+        raise StateError("Transfer-Encoding was given", "leave it to the engine", "the engine frames")
+    given: Optional[str] = headers.get("content-length")
+    if given is not None:
+        if status < 200 or status == 204:  # RFC 9110 section 8.6
+            del headers["content-length"]
+            return None
+        headers["Content-Length"] = given
+    return given

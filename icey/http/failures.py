@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
-from ..base.errors import HttpError
+from ..base.errors import HttpError, StateError
 from .exchange import DONE, OPEN, Exchange
 from .message import REASONS, Request
+from .states import RECEIVING_BODY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ def slot_raised(connection: ServerConnection, exchange: Exchange, exc: Exception
     """A slot of the application raised."""
     answerable = exchange._stage == OPEN and connection.exchange is exchange and not connection.closing
     if isinstance(exc, HttpError) and answerable and 400 <= exc.status <= 599:
-        _answer(exchange, exc)
-        return
+        try:
+            _answer(exchange, exc)
+            return
+        except (TypeError, ValueError, StateError) as wrong:  # its headers cannot be sent
+            wrong.__cause__ = exc
+            exc = wrong
     connection.loop._report(exc, connection)
     if answerable:
         _answer(exchange, HttpError(500))
@@ -37,9 +42,11 @@ def refuse(connection: ServerConnection, exc: HttpError) -> None:
     if exchange is not None and exchange._stage != OPEN:
         connection.abort()
         return
+    if exchange is None and connection._state is RECEIVING_BODY:  # answered before: one request, one answer
+        connection._begin_closing()
+        return
     connection._keep_alive = False
-    if connection._log is not None:
-        connection._log(exchange or Exchange(connection, Request("-", "/", "1.1", {})), exc.status)
+    connection._tell(exchange or Exchange(connection, Request("-", "/", "1.1", {})), exc.status)
     body = _body(exc)
     headers = [("Content-Type", PLAIN), ("Connection", "close"), *exc.headers, ("Content-Length", str(len(body)))]
     if exchange is not None and exchange.request.method == "HEAD":

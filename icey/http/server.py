@@ -20,6 +20,7 @@ from . import deadlines
 from .answer import HeadWriter
 from .connection import ServerConnection
 from .memo import LineMemo
+from .states import CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Server(Handle):
 
     __slots__ = (
         "limits", "connections_made", "_where", "_reuse_port", "_listener", "_connections", "_responder", "_heads", "_memo",
-        "_log", "_fire", "_stopping", "_sweeper", "_deadline",
+        "_log", "_fire", "_stopping", "_told", "_sweeper", "_deadline",
     )
 
     on_request = Event("on_request(exchange): a head was parsed; nobody attached: 404")
@@ -74,6 +75,7 @@ class Server(Handle):
         self._log: Optional[Callable[[Exchange, int], Any]] = None
         self._fire: Callable[[Exchange], Any] = _not_found
         self._stopping = False
+        self._told = False  # on_shutdown was emitted
         self._sweeper: Optional[Timer] = None
         self._deadline: Optional[Timer] = None
         if responder is not None:
@@ -115,10 +117,11 @@ class Server(Handle):
         if self._phase == OPEN:
             self._phase = CLOSING
             self._stopping = True
-            if self._listener is not None:
-                self._listener.close()
+            listener = self._where if self._listener is None else self._listener
+            if isinstance(listener, TCPListener):
+                listener.close()
             if not self.loop.closed:
-                self.loop.call_soon(self._emit, "on_shutdown", self)
+                self.loop.call_soon(self._tell_shutdown)
             for connection in self.connections:
                 connection._retire()
         if self._phase == CLOSING:
@@ -143,7 +146,7 @@ class Server(Handle):
         stream.set_no_delay()
         limits = self.limits
         stream.high_water, stream.low_water = limits.high_water, limits.low_water
-        stream.max_queue, stream.close_timeout = limits.max_queue, limits.close_timeout
+        stream.max_queue, stream.close_timeout = None, limits.close_timeout  # exchange.send() keeps max_queue
         self._connections[ServerConnection(self, stream)] = None
         self.connections_made += 1
         if limits.max_connections is not None and len(self._connections) >= limits.max_connections:
@@ -175,6 +178,15 @@ class Server(Handle):
         for connection in self.connections:
             connection.abort()
 
+    def _tell_shutdown(self) -> None:
+        if not self._told:
+            self._told = True
+            self._emit("on_shutdown", self)
+
+    def _closed_now(self) -> None:
+        self._tell_shutdown()  # there may have been no call in between
+        super()._closed_now()
+
     def _silence(self) -> None:
         self._stopping = True
         for timer in (self._sweeper, self._deadline):
@@ -195,10 +207,11 @@ class Server(Handle):
     def _begin_responder(self, exchange: Exchange) -> None:
         assert self._responder is not None
         responder = self._responder(exchange)
-        exchange.on_payload += lambda exchange, view: responder.on_payload(view)
         exchange.on_complete += lambda exchange: responder.on_complete(exchange.request, exchange.response)
         exchange.on_close += lambda exchange: responder.on_close()
         responder.on_headers(exchange.request)
+        if exchange.state is not CLOSED:  # only then is the body asked for
+            exchange.on_payload += lambda exchange, view: responder.on_payload(view)
 
     def _started_already(self) -> Exception:
         from ..base.errors import StateError

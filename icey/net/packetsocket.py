@@ -11,6 +11,7 @@ input that ends inside a packet, is an error of the stream (`on_error`, then `on
 
 from __future__ import annotations
 
+from ..base.buffer import flat
 from ..base.errors import PeerClosed, ProtocolError
 from ..base.packet import FlagPacket, Packet, PacketFlags, RawPacket
 from ..base.packetadapter import PacketProcessor, PacketStreamAdapter
@@ -61,8 +62,8 @@ class Delimited:
         self.most = most
 
     def wrap(self, data: Any) -> List[Any]:
-        """The parts to send for a packet; ValueError for one that holds the delimiter."""
-        if self.delimiter in bytes(data):
+        """The parts to send for a packet; ValueError for one that holds the delimiter, or makes it begin too early."""
+        if (bytes(data) + self.delimiter).find(self.delimiter) < len(data):
             raise ValueError("a packet holds the delimiter %r" % self.delimiter)
         return [data, self.delimiter]
 
@@ -107,30 +108,32 @@ class PacketSocket(PacketStreamAdapter):
         self.framing = framing
         self.loop: Loop = stream.loop
         self._rest = bytearray()  # of a packet that is incomplete
-        self._started = self._ended = False
+        self._started = self._ended = self._broken = False
 
     def start(self) -> None:
         """Reads packets from the stream from now on."""
         if not self._started:
-            self._started = True
             self.stream.on_recv.attach(self._received)
             self.stream.on_end.attach(self._end)
             self.stream.on_close.attach(self._end)
+            self._started = True
+            if self._rest:  # what came before stop(): there may be whole packets
+                self.loop.call_soon(self._received, self.stream, b"")
 
     def stop(self) -> None:
         """Reads no more; what is incomplete is kept."""
         if self._started:
-            self._started = False
             self.stream.on_recv.detach(self._received)
             self.stream.on_end.detach(self._end)
             self.stream.on_close.detach(self._end)
+            self._started = False
 
     def send(self, packet: Any) -> bool:
         """Sends a packet, or bytes, in its frame, keeping its own; returns and raises as Stream.send_owned does.
 
         ValueError for one that the framing cannot carry.
         """
-        data = packet.data if isinstance(packet, RawPacket) else packet
+        data = flat(packet.data if isinstance(packet, RawPacket) else packet)
         most = getattr(self.framing, "most", None)
         if most is not None and len(data) > most:
             raise ValueError("a packet of %d bytes, more than %d" % (len(data), most))
@@ -140,44 +143,52 @@ class PacketSocket(PacketStreamAdapter):
         """A stage that sends each packet here and passes it on."""
         return _Sink(self)
 
-    def _received(self, stream: Stream, view: memoryview) -> None:
-        buffer = bytes(view)
+    def _received(self, stream: Stream, view: Any) -> None:
+        if not self._started:  # a call made by start(), and stop() came first
+            return
+        buffer: Union[bytes, bytearray] = bytes(view)
+        if self._rest:
+            self._rest += buffer
+            if self._cut(self._rest, 0) is None:
+                return
+            buffer, self._rest = bytes(self._rest), bytearray()
         at = 0
         try:
-            if self._rest:
-                self._rest += buffer
-                if self.framing.cut(self._rest, 0) is None:
-                    return
-                buffer = bytes(self._rest)
-                self._rest = bytearray()
-            found = self.framing.cut(buffer, at)
             with memoryview(buffer) as whole:
+                found = self._cut(buffer, at)
                 while found is not None and self._started:
                     start, end, at = found
                     self.emit(RawPacket(whole[start:end]))
-                    found = self.framing.cut(buffer, at)
+                    found = self._cut(buffer, at)
+        finally:  # an exception of a slot costs no packet but its own
+            self._rest += buffer[at:]
+
+    def _cut(self, buffer: Union[bytes, bytearray], at: int) -> Optional[Tuple[int, int, int]]:
+        """As the framing's `cut`; malformed input breaks the stream, and nothing more is found."""
+        try:
+            return None if self._broken else self.framing.cut(buffer, at)
         except ProtocolError as exc:
-            stream._break(PeerClosed("malformed packets: %s" % exc))
-            return
-        self._rest += buffer[at:]
+            self._broken = True
+            self.stream._break(PeerClosed("malformed packets: %s" % exc))
+            return None
 
     def _end(self, stream: Stream) -> None:
         if self._ended:
             return
         self._ended = True
-        if self._rest and not stream.closing:
+        if self._rest and not stream.closing and not self._broken:
             stream._break(PeerClosed("the input ended inside a packet, %d bytes of it are here" % len(self._rest)))
         self.emit(FlagPacket(PacketFlags.FINAL))
 
 
 class _Sink(PacketProcessor):
-    """Sends each packet with a payload on a PacketSocket."""
+    """Sends each packet that has data, none included, on a PacketSocket."""
 
     def __init__(self, socket: PacketSocket) -> None:
         self._socket = socket
         self.loop: Loop = socket.loop
 
     def process(self, packet: Packet) -> None:
-        if packet.size and not self._socket.stream.closing:
+        if isinstance(packet, RawPacket) and not self._socket.stream.closing:
             self._socket.send(packet)
         self.emit(packet)

@@ -6,9 +6,9 @@
         client.ask("GET", "/")
         assert client.answer().body == b"Hello"
 
-A test module takes the fixtures by assignment, `loop = http.loop` and so on (debug, clock, reports, loop, site); its tests
-then run in release and in debug mode, and what is reported to `loop.on_error` and not taken fails them. Every wait of a
-client turns the loop; virtual time passes only in `site.wait(seconds)`.
+A test module takes the fixtures by assignment, `loop = http.loop` and so on (debug, clock, reports, loop, site). Its tests
+then run in release and in debug mode; what is reported to `loop.on_error` and not taken fails them. Every wait of a client
+turns the loop; virtual time passes only in `site.wait(seconds)`.
 
 `read_answer` is a response parser of its own, so that icey's is not measured by itself.
 """
@@ -29,7 +29,7 @@ debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, str
 
 
 class Answer:
-    """One response: status, reason, version, fields (pairs as they came), body; `h["name"]` gives a field that is there once."""
+    """A response: status, reason, version, fields (pairs as they came), body. `answer[name]`: a field that came once."""
 
     def __init__(self, head):
         lines = head[:-4].decode("latin-1").split("\r\n")

@@ -1,0 +1,324 @@
+"""The grammar's checks, one by one; whole messages are in tests/conformance."""
+import ipaddress
+import random
+import re
+import time
+
+import pytest
+
+from icey.base.errors import BadRequest, NotSupported, TooLarge
+from icey.http import grammar
+from icey.http.grammar import CHUNKED, UNTIL_CLOSE
+
+
+def refused(status, check, *args):
+    with pytest.raises(BadRequest) as caught:
+        check(*args)
+    assert caught.value.status == status
+    assert caught.value.reason
+    return caught.value
+
+
+# tokens and octets
+
+def test_a_token_is_of_token_characters_alone():
+    allowed = set("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert {chr(code) for code in range(0x250) if grammar.TOKEN(chr(code))} == allowed
+    assert not grammar.TOKEN("") and not grammar.TOKEN("a\n")
+
+
+def test_a_value_has_tab_space_visible_and_obs_text():
+    bad = {code for code in range(256) if grammar.BAD_VALUE(chr(code))}
+    assert bad == set(range(32)) - {9} | {127}
+    assert grammar.BAD_VALUE("\u0100")
+
+
+def test_in_a_raw_line_only_the_last_cr_may_stay():
+    bad = {code for code in range(256) if code not in (10, 13) and grammar.BAD_LINE(bytes([code]))}
+    assert bad == set(range(32)) - {9, 10, 13} | {127}
+    assert not grammar.BAD_LINE(b"a\r") and grammar.BAD_LINE(b"a\rb") and grammar.BAD_LINE(b"\r\r")
+
+
+# the request line
+
+@pytest.mark.parametrize("line, parts", [
+    ("GET / HTTP/1.1", ("GET", "/", "1.1")),
+    ("get / HTTP/1.0", ("get", "/", "1.0")),
+    ("M-SEARCH * HTTP/1.1", None),
+    ("OPTIONS * HTTP/1.1", ("OPTIONS", "*", "1.1")),
+    ("CONNECT [::1]:443 HTTP/1.1", ("CONNECT", "[::1]:443", "1.1")),
+    ("GET ftp://a/b HTTP/1.7", ("GET", "ftp://a/b", "1.1")),
+])
+def test_request_line(line, parts):
+    if parts is None:
+        refused(400, grammar.request_line, line, None)
+    else:
+        assert grammar.request_line(line, None) == parts
+
+
+def test_the_length_of_a_target_is_inclusive():
+    assert grammar.request_line("GET /123 HTTP/1.1", 4)
+    error = refused(414, grammar.request_line, "GET /1234 HTTP/1.1", 4)
+    assert type(error) is TooLarge and "4 bytes" in error.reason
+
+
+def test_a_major_version_other_than_1_is_505_below_it_400():
+    assert type(refused(505, grammar.request_line, "GET / HTTP/2.0", None)) is NotSupported
+    refused(505, grammar.request_line, "GET nothing HTTP/9.9", None)
+    refused(400, grammar.request_line, "GET / HTTP/0.9", None)
+
+
+@pytest.mark.parametrize("target, parts", [
+    ("http://a", ("a", "/")),
+    ("http://a?b", ("a", "/?b")),
+    ("http://a:80/b?c", ("a:80", "/b?c")),
+    ("x+y-z.1://[::1]/", ("[::1]", "/")),
+])
+def test_absolute_form(target, parts):
+    assert grammar.absolute(target) == parts
+
+
+@pytest.mark.parametrize("target",
+                         ["a", "://a", "http:/a", "http://", "http://:80", "http://a:b", "1a://b", "http://a b",
+                          "http://u@a"])
+def test_what_is_no_absolute_form(target):
+    refused(400, grammar.absolute, target)
+
+
+@pytest.mark.parametrize("line, parts", [
+    ("HTTP/1.1 200 OK", (200, "OK", "1.1")),
+    ("HTTP/1.0 404 Not  Found ", (404, "Not  Found ", "1.0")),
+    ("HTTP/1.5 999 ", (999, "", "1.1")),
+    ("HTTP/1.1 100", (100, "", "1.1")),
+    ("HTTP/1.1 099 x", None), ("HTTP/1.1 20 OK", None), ("HTTP/1.1 200OK", None), ("HTTP/2.0 200 OK", None),
+    ("HTTP/0.9 200 OK", None), ("http/1.1 200 OK", None), ("HTTP/1.1\t200 OK", None), ("HTTP/1.1 200 \x7f", None),
+    ("", None),
+])
+def test_status_line(line, parts):
+    assert grammar.status_line(line) == parts
+
+
+# fields
+
+@pytest.mark.parametrize("line, pair", [
+    ("Name: value", ("name", "value")),
+    ("NAME:value", ("name", "value")),
+    ("a: \t v w\t ", ("a", "v w")),
+    ("a:", ("a", "")),
+    ("a: \xa0\x85", ("a", "\xa0\x85")),
+    ("a:b:c", ("a", "b:c")),
+    ("a_b: c", ("a_b", "c")),
+])
+def test_field(line, pair):
+    assert grammar.field(line) == pair
+
+
+@pytest.mark.parametrize("line",
+                         ["", "a", ":", ": b", "a : b", "a\t: b", " a: b", "a b: c", "\xe9: b", "a: \x00", "a: \r",
+                          "a: b\nc: d", "a\n: b",
+                                  "a: \u0100"])
+def test_what_is_no_field(line):
+    refused(400, grammar.field, line)
+
+
+def test_a_value_that_is_refused_is_not_repeated_in_the_reason():
+    assert "secret" not in refused(400, grammar.field, "authorization: secret\x00").reason
+
+
+# Host
+
+@pytest.mark.parametrize("text",
+                         ["", "a", "a.b-c_d~e", "a:", "a:0", "a:65535", "a%20b", "1.2.3.4", "[::]", "[::1]:80",
+                          "[v7.x:y]", ":80"])
+def test_valid_host(text):
+    assert grammar.valid_host(text)
+
+
+@pytest.mark.parametrize("text",
+                         ["a:65536", "a:000080", "a:+1", "a:1a", "a:\u0661", "[::1", "[]", "[g::]", "[v.x]", "[vg.x]",
+                          "[::1]a", "a,b", "a%",
+                                  "a%1", "a\n", "\xe9", "a@b", "a/", "a[", "a:1:2", " a"])
+def test_invalid_host(text):
+    assert not grammar.valid_host(text)
+
+
+def test_ipv6_is_what_the_standard_library_says():
+    rng = random.Random(6)
+    texts = ["::", "::1", "1::", "1:2:3:4:5:6:7:8", "1::8", "::1.2.3.4", "1:2:3:4:5:6:1.2.3.4", ":::", "1:::2", ":1",
+             "1:", "::1.2.3", "1.2.3.4",
+             "1.2.3.4::", "::1.2.3.4:5", "1::2::3", "", ":", "12345::", "::g", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7",
+             "1:2:3:4:5:6:7::",
+             "::2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "::00001"]
+    texts += ["".join(rng.choice("1af:::.") for _ in range(rng.randrange(1, 14))) for _ in range(3000)]
+    found = 0
+    for text in texts:
+        try:
+            ipaddress.IPv6Address(text)
+            valid = True
+        except ValueError:
+            valid = False
+        found += valid
+        assert grammar.is_ipv6(text) is valid, text
+    assert found > 20
+
+
+@pytest.mark.parametrize("text", ["::256.0.0.1", "::1.2.3.04", "::1.2.3.4.5", "::1.2.3.x", "fe80::1%eth0", "::\u0661"])
+def test_what_is_no_ipv6(text):
+    assert not grammar.is_ipv6(text)
+
+
+# lengths and codings
+
+def test_length():
+    assert grammar.length("0") == 0
+    assert grammar.length("007") == 7
+    assert grammar.length("9" * 18) == 10 ** 18 - 1
+    for text in ("", "-1", "+1", "1_0", "0x1", "1.0", "1,1", " 1", "\u0661", "\xb2", "1" * 19, "1\n"):
+        refused(400, grammar.length, text)
+
+
+@pytest.mark.parametrize("line, size, extension", [
+    ("0", 0, 0), ("000", 0, 0), ("aF", 175, 0), ("f" * 16, 2 ** 64 - 1, 0), ("0" * 50 + "1", 1, 0),
+    ("5;a", 5, 2), ("5 ; a = b", 5, 8), ('5;a="\\"\t;";b', 5, 11), ("5;a;b=c;d", 5, 8), ("5\t;\ta\t=\tb", 5, 8),
+])
+def test_chunk_size(line, size, extension):
+    assert grammar.chunk_size(line) == (size, extension)
+
+
+@pytest.mark.parametrize("line",
+                         ["", "g", "-1", "+1", "0x1", "1_0", "1 ", " 1", "1\t", "1;", "1; ", "1;a=", "1;a=b c",
+                          '1;a="', '1;a="b"c', "1;a ",
+                                  '1;="b"', "1;a=\"\x01\"", "1;\xe9", "1,a", "1" * 17, "\u0661", "1\n"])
+def test_what_is_no_chunk_size(line):
+    refused(400, grammar.chunk_size, line)
+
+
+@pytest.mark.parametrize("line",
+                         ["5" + " ;a" * 2700 + "(", "5;" + "a" * 8000 + "(", "5;a" + " " * 8000 + "(",
+                          '5;a="' + "\\a" * 4000, "f" * 8000 + "(",
+                                  "5;a=" + ";a=" * 2700, "5" + "\t;\ta\t=\tb" * 1000 + "\t"])
+def test_a_hostile_chunk_line_is_refused_quickly(line):
+    begun = time.perf_counter()
+    refused(400, grammar.chunk_size, line)
+    assert time.perf_counter() - begun < 0.5
+
+
+def test_transfer_coding():
+    grammar.transfer_coding("chunked")
+    grammar.transfer_coding("CHUNKED")
+    for value in ("", ",", "chunked,", ",chunked", "chunked, chunked", "gzip", "chunked, gzip", "chunked;a=b",
+                  '"chunked"', "\xa0chunked", "\x0bchunked",
+                  "gzip;q=1, chunked", "a b, chunked"):
+        refused(400, grammar.transfer_coding, value)
+    assert type(refused(501, grammar.transfer_coding, "gzip, chunked")) is NotSupported
+    refused(501, grammar.transfer_coding, "gzip\t, br ,Chunked")
+
+
+def test_tokens():
+    assert grammar.tokens("") == []
+    assert grammar.tokens(" ,\t, ") == []
+    assert grammar.tokens("Close, KEEP-alive\t,x y") == ["close", "keep-alive", "x y"]
+    assert grammar.tokens("\xa0close") == ["\xa0close"]
+
+
+# framing
+
+HOST = ("host", "a")
+
+
+def framed(*pairs, version="1.1"):
+    framing = grammar.request_framing(version, [HOST, *pairs])
+    return framing.length, framing.keep_alive, framing.expect, framing.upgrade, framing.plain
+
+
+def test_a_request_without_framing_fields_is_plain():
+    assert framed() == (0, True, False, False, True)
+    assert framed(("content-length", "0")) == (0, True, False, False, True)
+    assert framed(version="1.0") == (0, False, False, False, False)
+
+
+def test_lengths_of_requests():
+    assert framed(("content-length", "5")) == (5, True, False, False, False)
+    assert framed(("transfer-encoding", "chunked")) == (CHUNKED, True, False, False, False)
+
+
+@pytest.mark.parametrize("version, values, keep", [
+    ("1.1", ["close"], False), ("1.1", ["keep-alive"], True), ("1.1", ["keep-alive, CLOSE"], False),
+    ("1.1", ["x", "close"], False),
+    ("1.1", ["closed-loop"], True), ("1.1", [""], True), ("1.0", ["Keep-Alive"], True),
+    ("1.0", ["keep-alive", "close"], False), ("1.0", ["x"], False),
+])
+def test_connection_options(version, values, keep):
+    framing = framed(*[("connection", value) for value in values], version=version)
+    assert framing[1] is keep and framing[4] is (keep and version == "1.1")
+
+
+def test_an_upgrade_is_asked_for_in_both_fields():
+    assert framed(("connection", "Upgrade"), ("upgrade", "websocket"))[3:] == (True, False)
+    assert framed(("connection", "Upgrade"))[3:] == (False, True)
+    assert framed(("upgrade", "websocket"))[3:] == (False, True)
+    assert framed(("connection", "Upgrade"), ("upgrade", "websocket"), version="1.0")[3] is False
+
+
+def test_expectations():
+    assert framed(("expect", "100-Continue"), ("content-length", "1"))[2] is True
+    assert framed(("expect", "100-continue"), ("content-length", "0"))[2] is False
+    assert framed(("expect", "100-continue"), ("content-length", "1"), version="1.0")[2] is False
+    assert framed(("expect", "anything"), version="1.0")[2] is False
+    for value in ("", "x", "100-continue, x", "100"):
+        refused(417, framed, ("expect", value))
+    refused(417, framed, ("expect", "100-continue"), ("expect", "100-continue"))
+
+
+def test_fields_that_may_not_be_repeated():
+    refused(400, framed, HOST)
+    refused(400, framed, ("content-length", "1"), ("content-length", "1"))
+    refused(400, framed, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked"))
+    refused(501, framed, ("transfer-encoding", "gzip"), ("transfer-encoding", "chunked"))
+
+
+def test_host_is_needed_from_1_1_on():
+    refused(400, grammar.request_framing, "1.1", [])
+    assert grammar.request_framing("1.0", []).length == 0
+    refused(400, grammar.request_framing, "1.0", [("host", "a b")])
+
+
+@pytest.mark.parametrize("version, status, method, pairs, length, keep, upgrade", [
+    ("1.1", 200, "GET", [], UNTIL_CLOSE, False, False),
+    ("1.1", 200, "GET", [("content-length", "3")], 3, True, False),
+    ("1.1", 200, "GET", [("content-length", "3"), ("connection", "x, close")], 3, False, False),
+    ("1.0", 200, "GET", [("content-length", "3")], 3, False, False),
+    ("1.0", 200, "GET", [("content-length", "3"), ("connection", "keep-alive")], 3, True, False),
+    ("1.1", 200, "GET", [("transfer-encoding", "chunked")], CHUNKED, True, False),
+    ("1.0", 200, "GET", [("transfer-encoding", "chunked"), ("connection", "keep-alive")], CHUNKED, False, False),
+    ("1.1", 200, "GET", [("transfer-encoding", "gzip")], UNTIL_CLOSE, False, False),
+    ("1.1", 200, "GET", [("transfer-encoding", "")], UNTIL_CLOSE, False, False),
+    ("1.1", 200, "HEAD", [("content-length", "3"), ("transfer-encoding", "x")], 0, True, False),
+    ("1.1", 204, "GET", [("content-length", "3")], 0, True, False),
+    ("1.1", 304, "GET", [("transfer-encoding", "chunked")], 0, True, False),
+    ("1.1", 100, "GET", [("content-length", "x")], 0, True, False),
+    ("1.1", 101, "GET", [], 0, True, True),
+    ("1.1", 200, "CONNECT", [("content-length", "3")], 0, True, True),
+    ("1.1", 404, "CONNECT", [("content-length", "3")], 3, True, False),
+])
+def test_framing_of_responses(version, status, method, pairs, length, keep, upgrade):
+    framing = grammar.response_framing(version, status, method, pairs)
+    assert (framing.length, framing.keep_alive, framing.upgrade) == (length, keep, upgrade)
+
+
+@pytest.mark.parametrize("pairs", [
+    [("content-length", "3"), ("content-length", "3")], [("content-length", "3,3")], [("content-length", "")],
+    [("content-length", "3"), ("transfer-encoding", "chunked")], [("content-length", "3"), ("transfer-encoding", "")],
+    [("transfer-encoding", "chunked, chunked")], [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+    [("transfer-encoding", "gzip, chunked")], [("transfer-encoding", "chunked,")],
+])
+def test_framing_of_responses_that_contradict_themselves(pairs):
+    with pytest.raises(BadRequest):
+        grammar.response_framing("1.1", 200, "GET", pairs)
+
+
+def test_patterns_name_their_characters():
+    with open(grammar.__file__.replace(".pyc", ".py"), encoding="utf-8") as file:
+        source = file.read().partition('"""')[2].partition('"""')[2]
+    assert not re.search(r"\\[dwsDWS]", source)
+    assert ".strip()" not in source and ".isdigit()" not in source and "splitlines" not in source
