@@ -1,4 +1,5 @@
 """What every test gets: the marks `needs` and `tool`, and subprocesses that see the checkout and fail on warnings."""
+import gc
 import os
 
 import pytest
@@ -27,3 +28,10 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("tool"):
         for name in mark.args:
             support.tool(name)
+
+
+def pytest_collection_finish(session):
+    """Takes the thousands of collected tests out of the garbage collector's sight: many tests call it, each pays for all."""
+    gc.collect()
+    if hasattr(gc, "freeze"):  # PyPy has none
+        gc.freeze()

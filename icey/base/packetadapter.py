@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Stage = Callable[[Packet], Any]
 
+FUNCTION = type(lambda: None)  # of an instance, or else it is a bound method
+
 
 class PacketRetention(Enum):
     """What an adapter does with the packets it gets."""
@@ -97,9 +99,9 @@ class PacketStreamAdapter:
         """Puts the shortest way of emitting in the place of `emit`, unless a subclass has its own."""
         if type(self).emit is PacketStreamAdapter.emit:
             if self._next is not None and self._signal is None:
-                self.__dict__["emit"] = _straight(self._next)
-            else:
-                self.__dict__.pop("emit", None)
+                self.emit = _straight(self._next)  # type: ignore[method-assign]
+            elif self.emit.__class__ is FUNCTION:
+                del self.emit
 
 
 class PacketProcessor(PacketStreamAdapter):
@@ -124,17 +126,17 @@ def _straight(following: Stage) -> Callable[..., None]:
 
     def emit(packet: Any, flags: int = 0) -> None:
         try:
-            plain = not packet.borrowed and not flags
+            plain = not (packet.borrowed or flags)
         except AttributeError:  # bytes-like
             plain = False
         if plain:
             following(packet)
-            return
-        made = packet_of(packet, flags)
-        if made.borrowed and not made._lent:
-            lend(following, made)
         else:
-            following(made)
+            made = packet_of(packet, flags)
+            if made.borrowed and not made._lent:
+                lend(following, made)
+            else:
+                following(made)
 
     return emit
 

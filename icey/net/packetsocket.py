@@ -182,13 +182,17 @@ class PacketSocket(PacketStreamAdapter):
 
 
 class _Sink(PacketProcessor):
-    """Sends each packet that has data, none included, on a PacketSocket."""
+    """Sends each RawPacket, an empty one too, on a PacketSocket. `dropped`: those that came when its stream was closing."""
 
     def __init__(self, socket: PacketSocket) -> None:
         self._socket = socket
         self.loop: Loop = socket.loop
+        self.dropped = 0
 
     def process(self, packet: Packet) -> None:
-        if isinstance(packet, RawPacket) and not self._socket.stream.closing:
-            self._socket.send(packet)
+        if isinstance(packet, RawPacket):
+            if self._socket.stream.closing:
+                self.dropped += 1
+            else:
+                self._socket.send(packet)
         self.emit(packet)

@@ -10,14 +10,21 @@ from tests.support import http
 from tests.support.streams import collect as collect_garbage
 
 debug, clock, reports, loop, site = http.debug, http.clock, http.reports, http.loop, http.site
+left = http.left
+
+
+@pytest.fixture
+def watched(site, left):
+    """watched(slot): serves with `slot`, and counts on_close of each exchange."""
+    return lambda slot: Watched(site, slot, left)
 
 
 class Watched:
-    """Serves with `slot`, and counts on_close of each exchange; `check` that all is over, once each, and collected."""
+    """`closes` has the on_close counts; `check(count)` that all is over, once each, and collected."""
 
-    def __init__(self, site, slot, **options):
+    def __init__(self, site, slot, left):
+        self.left = left
         self.closes = []
-        self.before = living()
 
         def outer(exchange):
             number = len(self.closes)
@@ -35,61 +42,55 @@ class Watched:
                 del inside[:]
 
         self.site = site
-        site.serve(outer, **options)
+        site.serve(outer)
 
     def check(self, count=1):
         self.site.turn(3)
         assert self.closes == [1] * count
-        assert living() <= self.before
-
-
-def living():
-    """How many exchanges are in memory."""
-    collect_garbage()
-    return sum(type(thing) is icey.http.Exchange for thing in gc.get_objects())
+        assert self.left() == 0
 
 
 @pytest.mark.parametrize("headers", [None, {"A": "b"}])
-def test_on_close_comes_once_from_the_loop_when_the_answer_is_complete(site, headers):
-    watched = Watched(site, lambda exchange: exchange.respond(200, b"x", headers=headers))
+def test_on_close_comes_once_from_the_loop_when_the_answer_is_complete(site, watched, headers):
+    served = watched(lambda exchange: exchange.respond(200, b"x", headers=headers))
     client = site.client()
     client.get()
     client.get()
-    watched.check(2)
+    served.check(2)
 
 
-def test_on_close_comes_from_the_loop_after_a_late_answer(site, loop):
-    watched = Watched(site, lambda exchange: loop.call_later(1.0, exchange.respond))
+def test_on_close_comes_from_the_loop_after_a_late_answer(site, watched, loop):
+    served = watched(lambda exchange: loop.call_later(1.0, exchange.respond))
     site.client().ask()
     site.wait(1.0)
-    watched.check()
+    served.check()
 
 
 # the client goes
 
 @pytest.mark.parametrize("go", ["reset", "close"])
-def test_the_client_goes_while_the_application_thinks(site, loop, go):
+def test_the_client_goes_while_the_application_thinks(site, watched, loop, go):
     kept = []
-    watched = Watched(site, kept.append)
+    served = watched(kept.append)
     client = site.client()
     client.ask()
     site.until(lambda: kept)
     getattr(client, go)()
     site.turn(5)
     if go == "close":  # it may only have half closed: it is answered, and then it is over
-        assert watched.closes == [0]
+        assert served.closes == [0]
         kept[0].respond(200, b"x")
     else:
-        assert watched.closes == [1]
+        assert served.closes == [1]
         with pytest.raises(icey.StateError, match="after the connection closed"):
             kept[0].respond(200, b"x")
     assert site.gone()
     del kept[:]
-    watched.check()
+    served.check()
 
 
 @pytest.mark.parametrize("go", ["reset", "close"])
-def test_the_client_goes_while_an_answer_streams(site, go):
+def test_the_client_goes_while_an_answer_streams(site, watched, go):
     kept = []
 
     def slot(exchange):
@@ -97,31 +98,31 @@ def test_the_client_goes_while_an_answer_streams(site, go):
         exchange.send(b"tick")
         kept.append(exchange)
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     client = site.client()
     client.ask()
     client.read_until(b"tick\r\n")
     getattr(client, go)()
     assert site.gone()
     site.turn(2)
-    assert watched.closes == [1]
+    assert served.closes == [1]
     with pytest.raises(icey.StateError):
         kept[0].send(b"tock")
     del kept[:]
-    watched.check()
+    served.check()
 
 
 @pytest.mark.parametrize("go", ["reset", "close"])
 @pytest.mark.parametrize("consume", [lambda exchange: exchange.collect(http.ignore),
                                      lambda exchange: exchange.on_payload.attach(http.ignore)])
-def test_the_client_goes_while_its_body_comes(site, go, consume):
-    watched = Watched(site, consume)
+def test_the_client_goes_while_its_body_comes(site, watched, go, consume):
+    served = watched(consume)
     client = site.client()
     client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nHello")
-    site.until(lambda: watched.closes)
+    site.until(lambda: served.closes)
     getattr(client, go)()
     assert site.gone()
-    watched.check()
+    served.check()
 
 
 @pytest.mark.parametrize("go", ["reset", "close"])
@@ -135,21 +136,21 @@ def test_the_client_goes_inside_a_head(site, go):
 
 
 @pytest.mark.parametrize("go", ["reset", "close"])
-def test_the_client_goes_without_reading_its_answer(site, go):
+def test_the_client_goes_without_reading_its_answer(site, watched, go):
     def slot(exchange):
         http.narrow(exchange)
         exchange.send(bytes(1 << 20))
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     client = site.client(receive=4096)
     client.ask()
     client.read(1000)
     getattr(client, go)()
     assert site.gone()
-    watched.check()
+    served.check()
 
 
-def test_between_a_transport_error_and_on_close_send_discards(site, reports):
+def test_between_a_transport_error_and_on_close_send_discards(site, watched, reports):
     """So that broadcasts need no try."""
     results = []
 
@@ -160,11 +161,11 @@ def test_between_a_transport_error_and_on_close_send_discards(site, reports):
         results.append(exchange.send(b"x"))
         results.append(exchange.send_owned(b"x"))
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     site.client().ask()
     assert site.gone()
     assert results == [False, False]
-    watched.check()
+    served.check()
 
 
 # half-close
@@ -187,7 +188,7 @@ def test_half_close_inside_a_head_closes(site):
 
 @pytest.mark.parametrize("turns", [0, 3])
 @pytest.mark.parametrize("how", ["at once", "later", "pieces", "headers"])
-def test_half_close_after_the_request_is_answered(site, loop, turns, how):
+def test_half_close_after_the_request_is_answered(site, watched, loop, turns, how):
     def slot(exchange):
         if how == "at once":
             exchange.respond(200, b"x")
@@ -199,7 +200,7 @@ def test_half_close_after_the_request_is_answered(site, loop, turns, how):
             exchange.send(b"x")
             loop.call_later(5.0, exchange.end)
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     client = site.client()
     client.ask()
     site.turn(turns)
@@ -208,12 +209,12 @@ def test_half_close_after_the_request_is_answered(site, loop, turns, how):
     assert client.answer().body == b"x"
     assert client.at_end()
     assert site.gone()
-    watched.check()
+    served.check()
 
 
 # the application ends it
 
-def test_exchange_close_closes_the_connection_once_what_is_queued_is_out(site):
+def test_exchange_close_closes_the_connection_once_what_is_queued_is_out(site, watched):
     def slot(exchange):
         http.narrow(exchange)
         exchange.send(bytes(300000))
@@ -222,43 +223,43 @@ def test_exchange_close_closes_the_connection_once_what_is_queued_is_out(site):
         with pytest.raises(icey.StateError, match="after the connection closed"):
             exchange.send(b"more")
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     client = site.client(receive=4096)
     client.ask()
     assert bytes(300000) in client.read_all()
     client.close()
     assert site.gone()
-    watched.check()
+    served.check()
 
 
-def test_exchange_abort_closes_now(site):
+def test_exchange_abort_closes_now(site, watched):
     def slot(exchange):
         exchange.abort()
         exchange.abort()
         exchange.close()
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     client = site.client()
     client.ask()
     assert site.gone()
-    watched.check()
+    served.check()
 
 
 @pytest.mark.parametrize("verb", ["close", "abort"])
-def test_close_and_abort_of_the_connection(site, verb):
+def test_close_and_abort_of_the_connection(site, watched, verb):
     def slot(exchange):
         connection = exchange.connection
         getattr(connection, verb)()
         assert connection.closing and not connection.closed
         getattr(connection, verb)()
 
-    watched = Watched(site, slot)
+    served = watched(slot)
     client = site.client()
     client.ask()
     client.read_all()
     client.close()
     assert site.gone()
-    watched.check()
+    served.check()
 
 
 def test_close_and_abort_of_a_connection_that_is_closed_are_no_ops(site):
@@ -337,8 +338,8 @@ def test_signals_die_with_the_exchange(site):
     assert kept[0]._signals is None
 
 
-def test_connections_leave_nothing_behind(site):
-    watched = Watched(site, lambda exchange: exchange.collect(lambda exchange, body: exchange.respond(200, body)))
+def test_connections_leave_nothing_behind(site, watched):
+    served = watched(lambda exchange: exchange.collect(lambda exchange, body: exchange.respond(200, body)))
     connections = []
     for _ in range(20):
         client = site.client()
@@ -346,6 +347,6 @@ def test_connections_leave_nothing_behind(site):
         connections.append(weakref.ref(site.server.connections[-1]))
         client.close()
     assert site.gone()
-    watched.check(20)
+    served.check(20)
     assert [ref() for ref in connections] == [None] * 20
     assert gc.garbage == []

@@ -6,12 +6,13 @@
         client.ask("GET", "/")
         assert client.answer().body == b"Hello"
 
-A test module takes the fixtures by assignment, `loop = http.loop` and so on (debug, clock, reports, loop, site). Its tests
-then run in release and in debug mode; what is reported to `loop.on_error` and not taken fails them. Every wait of a client
-turns the loop; virtual time passes only in `site.wait(seconds)`.
+A test module takes the fixtures by assignment, `loop = http.loop` and so on (debug, clock, reports, loop, site). Its
+tests then run in release and in debug mode; what is reported to `loop.on_error` and not taken fails them. Every wait of
+a client turns the loop; virtual time passes only in `site.wait(seconds)`.
 
 `read_answer` is a response parser of its own, so that icey's is not measured by itself.
 """
+import gc
 import re
 import socket
 import time
@@ -29,7 +30,7 @@ debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, str
 
 
 class Answer:
-    """A response: status, reason, version, fields (pairs as they came), body. `answer[name]`: a field that came once."""
+    """A response: status, reason, version, fields (pairs, in order), body. `answer[name]`: a field that came once."""
 
     def __init__(self, head):
         lines = head[:-4].decode("latin-1").split("\r\n")
@@ -218,6 +219,21 @@ def site(loop, clock):
     site = Site(loop, clock)
     yield site
     site.close()
+
+
+@pytest.fixture
+def left():
+    """A function: how many of the exchanges made by this test are still in memory."""
+    def count():
+        streams.collect()
+        return sum(type(thing) is icey.http.Exchange for thing in gc.get_objects())
+
+    if hasattr(gc, "freeze"):  # what is there already is not looked at: that takes long
+        gc.freeze()
+        yield count
+        gc.unfreeze()
+    else:
+        yield lambda: 0  # what leaks would leak there too
 
 
 def narrow(exchange, size=4096):
