@@ -232,6 +232,7 @@ def test_the_first_signal_finishes_what_is_under_way(half):
     reader.start()
     reader.join(20)
     assert left and left[0] > 64 << 20
+    client.close()
     serving.process.communicate(timeout=20)
     assert serving.process.returncode == 0
 
