@@ -10,28 +10,28 @@ both are done the next request's turn comes. The connection's own states are in 
 How it is fast: all answers of one readable burst are gathered in `_out` and go out in one send; a plain request (1.1,
 keep-alive, no body, not HEAD) is marked by `_quick`, the only test of the short way in Exchange.respond.
 
-Not here: what an exchange offers (exchange.py), what is late and when (deadlines.py), what has the stream once HTTP is over
-(sinks.py), accepting and stopping (server.py).
+Not here: what an exchange offers (exchange.py), how answers leave (output.py), what is late and when (deadlines.py), what has
+the stream once HTTP is over (sinks.py), accepting and stopping (server.py).
 """
 
 from __future__ import annotations
 
 from _thread import get_ident
 
-from ..base.errors import HttpError, QueueFull, RequestTimeout, StateError
+from ..base.errors import HttpError, RequestTimeout, StateError
 from ..base.handle import wrong_thread
 from ..base.state import Stateful
 from . import failures, states
-from .exchange import DONE, JOIN_BELOW, LOST, OPEN, Exchange
+from .exchange import DONE, LOST, OPEN, Exchange
+from .output import JOIN_BELOW, Output
 from .parser import Parser
 from .sinks import Lingering
 from .states import CLOSED, CLOSING, DISPATCHING, RECEIVING_BODY, RECEIVING_HEADERS, STREAMING, UPGRADED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict, Optional, Tuple
 
-    from ..base.buffer import Done
     from ..base.errors import BorrowError
     from ..base.loop import Loop
     from ..base.signal import Signal
@@ -44,30 +44,26 @@ if TYPE_CHECKING:
 WHOLE, WAITING, FLOWING, DRAINING = range(4)
 
 MOST_DRAINED = 65536  # bytes of an unread body, before the connection is closed instead
-MOST_GATHERED = 64  # pieces of a burst's answers, before they go out: who sends until False must come to it
 
 
-class ServerConnection(Stateful):
+class ServerConnection(Output, Stateful):
     """A client's connection. `state` (a ServerState), `exchange` (None between requests), `peer`, `local`, `stream`."""
 
     __slots__ = (
-        "server", "loop", "stream", "exchange", "_state", "_parser", "_quick", "_out", "_corked", "_common", "_heads", "_log",
-        "_intake", "_drained", "_pending", "_keep_alive", "_expect", "_paused", "_choked", "_ended", "_stamp",
-        "__weakref__",
+        "server", "loop", "exchange", "_state", "_parser", "_quick", "_common", "_heads", "_log",
+        "_intake", "_drained", "_pending", "_keep_alive", "_expect", "_paused", "_ended", "_stamp", "__weakref__",
     )
 
     MOVES = states.MOVES
 
     def __init__(self, server: Server, stream: TCPSocket) -> None:
+        super().__init__(stream)
         self.server = server
         self.loop: Loop = server.loop
-        self.stream = stream
         self.exchange: Optional[Exchange] = None
         self._state = RECEIVING_HEADERS
         self._parser = Parser(self, limits=server.limits, memo=server._memo)
         self._quick: Optional[Exchange] = None  # the exchange that may take the short way
-        self._out: List[Any] = []  # answers of this burst
-        self._corked = False  # inside a burst
         self._heads: HeadWriter = server._heads
         self._common: Dict[Tuple[int, Optional[str], int], bytes] = server._heads.known
         self._log: Optional[Callable[[Exchange, int], Any]] = server._log
@@ -77,7 +73,6 @@ class ServerConnection(Stateful):
         self._keep_alive = False  # of the request at hand; before the first one False
         self._expect = False
         self._paused = False
-        self._choked = False
         self._ended = False
         self._stamp = self.loop.now
         stream._use_sink(self)
@@ -285,48 +280,6 @@ class ServerConnection(Stateful):
             self.stream._paused = paused
             self.stream._update()
 
-    def _flush(self) -> None:
-        """Sends what this burst has gathered; with a client that does not read, holds the next requests."""
-        out = self._out
-        if out:
-            data = b"".join(out) if sum(map(len, out)) < 65536 else list(out)
-            out.clear()
-            self.stream._write(data, None, False)
-        if self.stream.queued >= self.stream.high_water:
-            self._choke()
-
-    def _write(self, data: Any, done: Done, owned: bool) -> bool:
-        """Sends a part of an answer, behind what this burst has gathered."""
-        if self._corked and done is None and type(data) is bytes and len(data) < JOIN_BELOW:
-            self._out.append(data)
-            if len(self._out) >= MOST_GATHERED:
-                self._flush()
-            return self._below_high_water()
-        if self._out:
-            self._flush()
-        return self.stream._write(data, done, not owned)
-
-    def _write_file(self, file: BinaryIO, offset: int, count: int, close: bool, done: Done) -> bool:
-        if self._out:
-            self._flush()
-        return self.stream._send_file(file, offset, count, close, done)
-
-    def _below_high_water(self) -> bool:
-        return self.stream.queued < self.stream.high_water
-
-    def _require_room(self, size: int, most: int) -> None:
-        """QueueFull where `size` bytes more would pass `most`. The stream has no cap of its own: framing gets through."""
-        queued = self.stream.queued
-        if queued and queued + size > most:
-            self.stream._drain_due = True
-            raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
-                            % (queued, size, most))
-
-    def _choke(self) -> None:
-        """The client does not read its answers: its next requests wait until it does."""
-        self._choked = True
-        self._read_on()
-
     # answers
 
     def _answered_quick(self, exchange: Exchange, status: int) -> None:
@@ -515,8 +468,11 @@ class ServerConnection(Stateful):
         self._quick = None
         if self._idle():
             self._look_again()
-            if self._idle():
+            if self._corked:
                 self._begin_closing()
+            elif self._idle():  # nothing is on its way to the client, so nothing is lost by not lingering
+                self._state = CLOSING
+                self.stream.close()
 
     def _idle(self) -> bool:
         return self._state is RECEIVING_HEADERS and self._parser.idle and not self._pending

@@ -23,6 +23,7 @@ from .answer import bodiless, check_status
 from .grammar import tokens
 from .headers import Headers, pairs_of
 from .message import Response
+from .output import JOIN_BELOW
 from .states import CLOSED, RECEIVING_HEADERS
 
 TYPE_CHECKING = False
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .states import ServerState
 
 OPEN, SENDING, DONE, LOST = range(4)
-JOIN_BELOW = 16384  # a body smaller than this is copied behind its head: cheaper than a vector
 DROPPED, COUNTED, CHUNKED, BARE = range(4)  # how body bytes go out: not at all, against a length, chunked, as they are
 
 
@@ -151,6 +151,9 @@ class Exchange:
         check_status(status)
         if status < 200:
             raise ValueError("an answer's status is 200 or more; %d is interim" % status)
+        if self.request.method == "CONNECT" and status < 300:
+            raise StateError("respond(%d) to CONNECT, which opens a tunnel" % status,
+                             "send_header() and replace_adapter(adapter), or answer with an error", "upgrade")
         answer = Headers(self._response.headers if self._response is not None else None)
         for name, value in pairs_of(headers):
             answer.add(name, value)
@@ -183,7 +186,11 @@ class Exchange:
             raise ValueError("an answer's status is 200 or more; %d is interim" % response.status)
         headers = Headers(response.headers)
         given = _given_length(headers, response.status)
-        if bodiless(response.status) or self.request.method == "HEAD":
+        if self.request.method == "CONNECT" and response.status < 300:  # a tunnel has neither length nor coding
+            mode = DROPPED
+            if given is not None:
+                del headers["content-length"]
+        elif bodiless(response.status) or self.request.method == "HEAD":
             mode = DROPPED
         elif given is not None:
             if not (given.isascii() and given.isdigit()):

@@ -303,6 +303,8 @@ class Parser:
         else:
             framing = self._checked(grammar.request_framing, version, pairs)
             message = Request(first, second, version, fields)
+            if first == "CONNECT":  # its answer is no common one
+                framing.plain = False
             self._blank = 0
         self._next_head()
         self.framing = framing

@@ -302,3 +302,32 @@ def test_an_upgrade_while_the_server_stops_keeps_its_connection_header(site):
     assert client.read(1) == b"X"
     site.wait(5.0)
     assert client.at_end()
+
+
+def test_a_2xx_to_connect_opens_a_tunnel_and_has_neither_length_nor_coding(site):
+    class Echo(icey.Adapter):
+        def on_data(self, view):
+            self.send_owned(bytes(view))
+
+    def slot(exchange):
+        with pytest.raises(icey.StateError, match="opens a tunnel"):
+            exchange.respond(200, b"no")
+        exchange.response.headers["Content-Length"] = "0"
+        exchange.send_header()
+        exchange.replace_adapter(Echo())
+
+    site.serve(slot)
+    client = site.client()
+    client.send(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    head = client.read_until(b"\r\n\r\n").lower()
+    assert head.startswith(b"http/1.1 200") and b"content-length" not in head and b"transfer-encoding" not in head
+    assert client.read_until(b"\r\n\r\n") == b"GET / HTTP/1.1\r\n\r\n"
+    client.close()
+
+
+def test_connect_refused_is_an_ordinary_answer(site):
+    site.serve(lambda exchange: exchange.respond(405, b"no tunnels"))
+    client = site.client()
+    client.send(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n")
+    assert client.answer().body == b"no tunnels"
+    client.close()
