@@ -7,7 +7,6 @@ import pytest
 import icey
 
 
-
 class Clock:
     now = 100.0
 

@@ -106,7 +106,7 @@ def latency(values):
 
 def measure(options):
     allow_descriptors(options.connections + 200)
-    pick = random.Random(20)  # noqa: S311 - the same requests in every run
+    pick = random.Random(20)
     keep_alive = options.settle + 60 if options.settle + 15 > DEFAULT_KEEP_ALIVE else None
     command = http_hello.server_command(options.subject, options.python, keep_alive=keep_alive)
     with harness.Served(command) as server:

@@ -64,7 +64,7 @@ def requests_of(header_sets, *changing):
     round of the connections: a server that takes 10 us a request then sees the other set on 98 of 100 requests (85 to
     91 where it is as fast as RAW), where a plain A B A B gave anything from 8 to 93.
     """
-    pick = random.Random(20)  # noqa: S311 - the same requests in every run
+    pick = random.Random(20)
     for number in range(DISTINCT):
         values = dict(CONSTANT, **{name: VALUES[name](pick) for name in changing})
         headers = header_sets[number // CONNECTIONS % len(header_sets)] % values
