@@ -62,10 +62,10 @@ class Parser:
 
     __slots__ = (
         "observer", "framing", "trailers", "request_method", "partial", "behind",
-        "_limits", "_most_head", "_most_target", "_responses", "_memo", "_state", "_left", "_irregular",
+        "_limits", "_most_head", "_most_target", "_most_sure", "_responses", "_memo", "_state", "_left", "_irregular",
         "_tail", "_pairs", "_start", "_spent", "_blank",  # the strict reader's
         "_head", "_block_at", "_head_method", "_head_target", "_head_fields", "_head_framing",  # the last head
-        "_method",
+        "_lead",
         "_template", "_misses",
     )
 
@@ -86,6 +86,7 @@ class Parser:
         self._limits = limits
         self._most_head = _NO_BOUND if limits.max_head is None else limits.max_head
         self._most_target = _NO_BOUND if limits.max_target is None else limits.max_target
+        self._most_sure = min(self._most_head, self._most_target)  # a whole head of this size is within both
         self._responses = responses
         self._memo = LineMemo() if memo is None and not responses else memo
         self._state = HEAD
@@ -102,7 +103,8 @@ class Parser:
         """Drops what is remembered of this connection's heads; the next one is parsed from scratch."""
         self._head: Optional[bytes] = None  # the last one that took this way, and what it said
         self._block_at = 0
-        self._head_method = self._head_target = self._method = ""
+        self._head_method = self._head_target = ""
+        self._lead = ""  # how the last head began: its method and the first character of its target
         self._head_fields: Dict[str, str] = {}
         self._head_framing = _NO_FRAMING
         self._template: Optional[Template] = None
@@ -156,19 +158,18 @@ class Parser:
         # first tier, for heads that vary: one decoding, one look at each hole
         if template is not None and len(data) - at < MOST_DECODED:
             text = str(data[at:] if at else data, "latin-1")
-            eol = text.find("\r\n")
-            found = template.match(text, eol + 2)
-            if found is not None:
+            eol = text.find(" HTTP/1.1\r\n")
+            found = template.match(text, eol + 11)
+            if found is not None and text.startswith(self._lead):
                 fields, end = found
-                target = self._target(text[:eol])
-                if target is None or end - eol - 2 > self._most_head:
-                    return self._feed_head_lines(data, at)
-                self._misses = 1
-                framing = self.framing = template.framing
-                end += at
-                if framing.length:
-                    self._body_follows(framing.length, len(data) - end)
-                return -end if self.observer.on_head(Request(self._method, target, "1.1", fields)) else end
+                target = text[len(self._lead) - 1:eol]
+                if end <= self._most_sure and target.isprintable() and target.isascii() and " " not in target:
+                    self._misses = 1
+                    framing = self.framing = template.framing
+                    end += at
+                    if framing.length:
+                        self._body_follows(framing.length, len(data) - end)
+                    return -end if self.observer.on_head(Request(self._head_method, target, "1.1", fields)) else end
         # second tier: all of the head as it was last time, or all but its first line
         head = self._head
         if head is not None and data.startswith(head, at):
@@ -177,9 +178,10 @@ class Parser:
             request = Request(self._head_method, self._head_target, "1.1", self._head_fields)
         else:
             eol = data.find(b"\r\n", at)
-            target = self._target(str(data[at:eol], "latin-1")) if eol > at else None
-            if target is None:
+            common = self._common_line(str(data[at:eol], "latin-1")) if eol > at else None
+            if common is None:
                 return self._feed_head_lines(data, at)
+            method, target = common
             block = None if head is None else head[self._block_at:]
             if block is not None and data.startswith(block, eol + 2):  # a block ends with its blank line
                 fields, framing = self._head_fields, self._head_framing
@@ -191,23 +193,23 @@ class Parser:
                     return self._feed_head_lines(data, at)
                 fields, framing = found_now
             self._head, self._block_at = data[at:end], eol + 2 - at
-            self._head_method, self._head_target = self._method, target
+            self._head_method, self._head_target = method, target
+            self._lead = method + " /"
             self._head_fields, self._head_framing = fields, framing
             self.framing = framing
-            request = Request(self._method, target, "1.1", fields)
+            request = Request(method, target, "1.1", fields)
         if framing.length:
             self._body_follows(framing.length, len(data) - end)
         return -end if self.observer.on_head(request) else end
 
-    def _target(self, line: str) -> Optional[str]:
-        """The target of a common request line (and its `_method`); None: the strict reader is to look at it."""
+    def _common_line(self, line: str) -> Optional[Tuple[str, str]]:
+        """(method, target) of a common request line; None: the strict reader is to look at it."""
         method, _, rest = line.partition(" ")
         target = rest[:-9]
         if (method not in _COMMON or rest[-9:] != " HTTP/1.1" or target[:1] != "/" or " " in target
                 or not target.isprintable() or not target.isascii() or len(target) > self._most_target):
             return None
-        self._method = method
-        return target
+        return method, target
 
     def _remembered(self, block: bytes, before: Optional[bytes]) -> Optional[Tuple[Dict[str, str], Framing]]:
         """What a whole block says, by way of the line memo; None: the strict reader is to look at it.
