@@ -72,7 +72,7 @@ def test_every_lazy_name_resolves(name):
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
-        icey.no_such_name  # noqa: B018
+        icey.no_such_name
 
 
 def test_lazy_names_stand_in_plain_imports_too():

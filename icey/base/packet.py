@@ -1,6 +1,6 @@
 """Packets: what flows through a PacketStream.
 
-    Packet       the base: `flags`, `size`, `clone()`, `retain()`. Derive your own and implement `clone`
+    Packet       the base: `flags`, `size`, `data`, `clone()`, `retain()`. Derive your own and implement `clone`
     RawPacket    bytes: owned when made of `bytes`, borrowed when made of anything mutable
     FlagPacket   no payload, flags alone
 
@@ -28,11 +28,12 @@ class PacketFlags:
 
 
 class Packet:
-    """The base of packets. `borrowed`: whether its data is somebody else's."""
+    """The base of packets. `borrowed`: whether its data is somebody else's. `data`: bytes-like, empty where it has none."""
 
     __slots__ = ("flags", "_lent")
 
     borrowed = False
+    data: Any = b""
 
     def __init__(self, flags: int = 0) -> None:
         self.flags = flags

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     Stage = Callable[[Packet], Any]
 
-FUNCTION = type(lambda: None)  # of an instance, or else it is a bound method
-
 
 class PacketRetention(Enum):
     """What an adapter does with the packets it gets."""
@@ -100,7 +98,7 @@ class PacketStreamAdapter:
         if type(self).emit is PacketStreamAdapter.emit:
             if self._next is not None and self._signal is None:
                 self.emit = _straight(self._next)  # type: ignore[method-assign]
-            elif self.emit.__class__ is FUNCTION:
+            elif "emit" in self.__dict__:
                 del self.emit
 
 

@@ -76,7 +76,7 @@ class StreamSink(PacketProcessor):
             if stream.closing or (self.drop and stream.queued >= stream.high_water):
                 self.dropped += 1
             else:
-                stream.send_owned(packet.data)  # type: ignore[attr-defined]
+                stream.send_owned(packet.data)
         if packet.flags & PacketFlags.FINAL and self.close:
             stream.close()
         self.emit(packet)

@@ -118,8 +118,18 @@ class PacketQueue(PacketProcessor):
         self._call(lambda: self._finished(then))
 
     def _finished(self, then: Callable[[], Any]) -> None:
-        self._stream = None
+        with self._lock:
+            self._stream = None
         then()
+
+    def _call_first(self, call: Callable[[], Any]) -> bool:
+        """Before everything that is in the queue, where it delivers; False when the end mark has arrived there."""
+        with self._lock:
+            if self._stream is None:
+                return False
+            self._items.appendleft((None, call))
+        self._wake()
+        return True
 
     def _call(self, call: Callable[[], Any]) -> None:
         with self._lock:
@@ -241,7 +251,8 @@ class AsyncPacketQueue(PacketQueue):
             self._changed.notify_all()  # writers that wait: it is over
 
     def _finished(self, then: Callable[[], Any]) -> None:
-        self._thread = None
+        with self._lock:
+            self._thread = None
         super()._finished(then)
 
     def _wake(self) -> None:

@@ -38,3 +38,12 @@ MOVES = transitions({
 RUNNING = frozenset([ACTIVE, PAUSED])
 FLOWING = frozenset([ACTIVE, PAUSED, STOPPING])  # what is on its way arrives
 CHANGEABLE = frozenset([NONE, STOPPED, CLOSED])  # the graph may be
+
+TO_WRITE = {  # what to do first
+    NONE: "start() it first",
+    PAUSED: "resume() it first",
+    STOPPING: "start() it again when on_state says STOPPED",
+    STOPPED: "start() it first",
+    CLOSED: "make a new one, or reset() this one",
+    ERROR: "close() it, its `error` says what failed",
+}

@@ -376,14 +376,12 @@ class Stream(Handle):
 
     def _ready_discard(self, mask: int) -> None:
         try:
-            data = self._recv(READ_SIZE)
+            if not self._recv(READ_SIZE):
+                self._end()
         except (BlockingIOError, InterruptedError):
-            return
+            pass
         except OSError as exc:
             self._break(exc)
-            return
-        if not data:
-            self._end()
 
     def _end(self) -> None:
         self._ended = True
@@ -414,6 +412,7 @@ class Stream(Handle):
         if self._link != BROKEN and self._phase < FINISHING:
             self._link = BROKEN
             self._update()
+            exc.__traceback__ = None  # it would keep what was being sent alive, a lent view too
             self.loop._calls.append((self._tell_broken, (exc,)))
 
     def _tell_broken(self, exc: OSError) -> None:

@@ -23,7 +23,7 @@ from ..base.handle import wrong_thread
 from ..base.state import Stateful
 from . import failures, states
 from .exchange import DONE, LOST, OPEN, Exchange
-from .output import JOIN_BELOW, Output
+from .output import JOIN_BELOW, MOST_GATHERED, Output
 from .parser import Parser
 from .sinks import Lingering
 from .states import CLOSED, CLOSING, DISPATCHING, RECEIVING_BODY, RECEIVING_HEADERS, STREAMING, UPGRADED
@@ -248,8 +248,10 @@ class ServerConnection(Output, Stateful):
             self._pending = data
             if self._state is UPGRADED:
                 self._to_adapter()
-            else:
-                self._read_on()
+                return
+            self._read_on()
+            if self._may_feed():  # what held it is over already: a slot paused, and the next one answered
+                self._go_on()
 
     def _may_feed(self) -> bool:
         """Whether the parser may go on."""
@@ -292,7 +294,7 @@ class ServerConnection(Output, Stateful):
             self._flush()
             self._stamp = self.loop.now
             self._turn_over()
-        elif exchange.sent >= JOIN_BELOW:
+        elif exchange.sent >= JOIN_BELOW or len(self._out) >= MOST_GATHERED:
             self._flush()
 
     def _answered(self, exchange: Exchange, status: int) -> None:
@@ -467,10 +469,11 @@ class ServerConnection(Output, Stateful):
         self._keep_alive = False
         self._quick = None
         if self._idle():
-            self._look_again()
-            if self._corked:
+            if self._corked:  # answered in this burst: the parser is in the midst of it
                 self._begin_closing()
-            elif self._idle():  # nothing is on its way to the client, so nothing is lost by not lingering
+                return
+            self._look_again()
+            if self._idle():  # nothing is on its way to the client, so nothing is lost by not lingering
                 self._state = CLOSING
                 self.stream.close()
 

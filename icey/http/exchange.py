@@ -23,7 +23,7 @@ from .answer import bodiless, check_status
 from .grammar import tokens
 from .headers import Headers, pairs_of
 from .message import Response
-from .output import JOIN_BELOW
+from .output import JOIN_BELOW, TINY
 from .states import CLOSED, RECEIVING_HEADERS
 
 TYPE_CHECKING = False
@@ -138,7 +138,7 @@ class Exchange:
                 self._stage = DONE
                 connection._quick = connection.exchange = None
                 connection._state = RECEIVING_HEADERS
-                if not connection._corked or connection._log or self._signals or size >= JOIN_BELOW:
+                if not connection._corked or connection._log or self._signals or size >= TINY:
                     connection._answered_quick(self, status)
                 return
         self._respond(status, body, content_type, headers)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..net.tcp import TCPSocket
 
 JOIN_BELOW = 16384  # a body smaller than this is copied behind its head: cheaper than a vector
+TINY = 1024  # answers smaller than this may gather without bound: a burst is one read of 64 KiB
 MOST_GATHERED = 64  # pieces of a burst's answers, before they go out: who sends until False must come to it
 
 

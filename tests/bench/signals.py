@@ -110,7 +110,7 @@ def measure(icey):
 
 def least(runs):
     """ns a call of each, the least of the batches; they take turns."""
-    best = {name: None for name in runs}
+    best = dict.fromkeys(runs)
     for _ in range(BATCHES):
         for name, run in runs.items():
             if run is not None:

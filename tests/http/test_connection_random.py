@@ -12,13 +12,14 @@ import time
 import pytest
 
 import icey
+from icey.http import ServerState
 from icey.tools.testing import Deadline
 from tests.support import http
 
 debug, clock, reports, loop, site = http.debug, http.clock, http.reports, http.loop, http.site
 left = http.left
 
-FIRST, LAST = map(int, os.environ.get("ICEY_SEEDS", "0:40").split(":"))
+FIRST, LAST = map(int, os.environ.get("ICEY_SEEDS", "0:100").split(":"))
 DRAINED = 65536
 SIZES = (0, 1, 10, 1000, 16383, 16384, 40000, 65536, 65537, 150000)
 NO_DEADLINES = dict.fromkeys(["head_timeout", "body_timeout", "keep_alive_timeout", "write_timeout", "close_timeout"])
@@ -127,7 +128,11 @@ class Handler:
         def closed(exchange):
             self.closes[number] += 1
         exchange.on_close += closed
-        handle = getattr(self, "on_" + plan.how)
+
+        def handle(exchange, plan):
+            if exchange.state is not ServerState.CLOSED:  # else the client went while we thought
+                getattr(self, "on_" + plan.how)(exchange, plan)
+
         if plan.delay is None or plan.how in ("raise", "crash"):
             handle(exchange, plan)
         elif plan.delay == 0.0:
@@ -158,7 +163,7 @@ class Handler:
 
     def on_echo(self, exchange, plan):
         def payload(exchange, view):
-            exchange.send_owned(view)
+            exchange.send_owned(bytes(view))
             if plan.paused:
                 exchange.pause()
                 exchange.loop.call_later(0.01, exchange.resume)
@@ -232,9 +237,8 @@ def check(plan, answer, half):
         assert connection == "close"
 
 
-@pytest.mark.parametrize("seed", range(FIRST, LAST))
-def test_random_pipelines(site, reports, left, seed):
-    rng = random.Random(seed)
+def begin(site, rng):
+    """(plans, handler, client, whether it half-closes) of a random run."""
     plans = [Plan(rng, number) for number in range(rng.choice([1, 3, 10, 30]))]
     handler = Handler(plans, rng.random() < 0.5)
     server = site.serve(handler, limits=NO_DEADLINES)
@@ -246,7 +250,22 @@ def test_random_pipelines(site, reports, left, seed):
     site.clients.append(client)
     half = rng.random() < 0.3 and not any(plan.streams for plan in plans)
     client.start(rng, b"".join(plan.request() for plan in plans), half)
+    return plans, handler, client, half
 
+
+def end(site, handler, reports):
+    for _ in range(len(handler.plans)):  # a handler may have put off each answer
+        if site.server.connections:
+            site.wait(1.0)
+    assert site.gone()
+    site.wait(1.0)
+    assert [type(exc) for exc, _ in reports] == [ZeroDivisionError] * handler.crashes
+    reports.clear()
+
+
+@pytest.mark.parametrize("seed", range(FIRST, LAST))
+def test_random_pipelines(site, reports, left, seed):
+    plans, handler, client, half = begin(site, random.Random(seed))
     answered = 0
     for plan in plans:
         answer = http.read_answer(client, plan.method)
@@ -263,11 +282,41 @@ def test_random_pipelines(site, reports, left, seed):
         while client.left:
             client._turn(time.monotonic() + 5, "the rest of the body")
         assert client.silent()
-        assert len(server.connections) == 1
+        assert len(site.server.connections) == 1
     client.close()
-    assert site.gone()
-    site.wait(0.1)  # late resumes
+    end(site, handler, reports)
     assert handler.closes == [1] * answered
-    assert [type(exc) for exc, _ in reports] == [ZeroDivisionError] * handler.crashes
-    reports.clear()
+    assert left() == 0
+
+
+@pytest.mark.parametrize("seed", range(FIRST, LAST))
+def test_random_ends(site, reports, left, seed):
+    """The client, or the server, goes at any moment: each exchange is over once, and nothing is left."""
+    rng = random.Random(seed)
+    plans, handler, client, half = begin(site, rng)
+    for _ in range(rng.choice([1, 3, 10, 30, 100])):
+        try:
+            client._more(time.monotonic() + 10, "the end")
+        except ConnectionResetError:
+            client.ended = True
+        if client.ended:
+            break
+    how = rng.choice(["reset", "close", "stop", "server close", "connection close", "abort"])
+    connections = site.server.connections
+    if how == "stop":
+        site.server.stop(rng.random())
+    elif how == "server close":
+        site.server.close()
+    elif how == "reset":
+        client.reset()
+    elif connections and how == "connection close":
+        connections[0].close()
+    elif connections and how == "abort":
+        connections[0].abort()
+    site.turn(rng.randrange(5))
+    client.close()
+    site.wait(1.5)  # the time of a drain
+    end(site, handler, reports)
+    assert site.server.closed is (how in ("stop", "server close"))
+    assert handler.closes == [1] * len(handler.closes)
     assert left() == 0

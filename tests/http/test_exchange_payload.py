@@ -186,6 +186,25 @@ def test_an_answer_ends_the_pause(site):
         assert client.get("/", method="POST", body=b"Hello").body == b"x"
 
 
+@pytest.mark.parametrize("form", [{"body": b"Hello"}, {"chunks": [b"Hello"]}])
+def test_an_answer_in_on_complete_ends_the_pause_of_the_last_piece(site, form):
+    def slot(exchange):
+        exchange.on_payload += lambda exchange, view: exchange.pause()
+        exchange.on_complete += lambda exchange: exchange.respond(200)
+        if exchange.request.method == "GET":
+            exchange.respond(200, b"next")
+        elif "chunks" in form:  # its last line is behind the pause
+            exchange.loop.call_later(1.0, exchange.resume)
+
+    site.serve(slot)
+    client = site.client()
+    client.send((http.request("POST", **form) + http.request()) * 3)
+    for _ in range(3):
+        site.wait(1.0)
+        client.answer()
+        assert client.answer().body == b"next"
+
+
 def test_a_late_answer_ends_the_pause(site, loop):
     def slot(exchange):
         exchange.pause()

@@ -326,6 +326,20 @@ def test_close_after_the_answer_in_a_handler(site):
     assert site.clock() == 1000.0
 
 
+def test_stop_in_a_handler_with_more_of_the_pipeline_in_the_kernel(site):
+    """What has not been read yet is not parsed before the rest of what has."""
+    def slot(exchange):
+        client.sock.send(b"1\r\nHost: a\r\n\r\n" + http.request())
+        exchange.respond(200, b"x")
+        site.server.stop(10.0)
+
+    site.serve(slot)
+    client = site.client()
+    client.send(http.request() + b"GET / HTTP/1.")
+    assert client.answer().body == b"x"
+    assert client.at_end()
+
+
 @pytest.mark.parametrize("phase", ["call", "timer", "idler", "io"])
 @pytest.mark.parametrize("drain", [0, 10.0])
 @pytest.mark.parametrize("start", [True, False])

@@ -228,7 +228,7 @@ def test_sendmsg_can_be_missing(scripted):
     sock = scripted(sendmsg=False)
     assert not hasattr(sock, "sendmsg")
     with pytest.raises(AttributeError, match="no attribute 'other'"):
-        scripted().other  # noqa: B018
+        scripted().other
 
 
 def test_a_stalled_one_takes_nothing_and_is_not_writable_until_unstalled(scripted):

@@ -1,0 +1,82 @@
+"""A pipeline with two branches: delivery gets every frame, a slow detector as many as it can take, and neither waits.
+
+    python3 examples/pipeline.py
+
+    camera --+--> deliver                              on the loop, packets borrowed: nothing is copied
+             +--> AsyncPacketQueue(4) --> detect       in a thread of its own, behind the boundary
+
+The camera fills one buffer again and again and lends it: a frame is dead when the chain returns. The queue is the
+boundary: it clones what it takes, drops the oldest when it is full, and counts. Teardown is in reverse order: the
+branches first, each flushing what its queue holds, and `on_close` says when the last one is through.
+"""
+import os
+import sys
+import time
+
+try:
+    import icey
+except ImportError:  # run from a checkout, with nothing installed
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    import icey
+
+FRAMES = 100
+memory = bytearray(1 << 16)  # the camera's only buffer
+
+
+class Detect(icey.PacketProcessor):
+    seen = ()
+
+    def process(self, packet):
+        if packet.size:
+            time.sleep(0.005)  # hard work
+            self.seen += (packet.data[0],)
+        self.emit(packet)
+
+
+def next_frame(number):
+    memory[0] = number
+    return memory  # lent, not copied
+
+
+def main():
+    delivered, kept = [], []
+    with icey.Loop() as loop:
+        detect, queue = Detect(), icey.AsyncPacketQueue(4, drop="oldest")
+        camera = icey.PacketStream("camera")
+        camera.attach_source(icey.TimerSource(loop, 0.001, next_frame, most=FRAMES), sync_state=True)
+
+        delivery = icey.PacketStream("delivery")
+        delivery.attach_source(camera)
+        delivery.on_packet += lambda packet: delivered.append(packet.data[0]) if packet.size else None
+        delivery.on_packet += kept.append  # wrong, as a look at it will tell
+
+        detection = icey.PacketStream("detection")
+        detection.attach_source(camera)
+        detection.attach(queue)
+        detection.attach(detect, 1)
+        detection.synchronize_output(loop)  # what it finds, and its on_close, come on the loop
+
+        def ended(stream, new, old):  # FINAL has stopped the camera: close, the last first
+            if new is icey.PacketStreamState.STOPPED:
+                print(detection.describe())
+                for one in (detection, delivery, camera):
+                    one.close()
+
+        camera.on_state += ended
+        for stream in (detection, delivery, camera):
+            stream.start()
+        loop.run()
+    print("%d frames delivered, %d looked at, %d dropped" % (len(delivered), len(detect.seen), queue.dropped))
+    try:
+        print(kept[0].data)
+    except icey.BorrowError as error:
+        print(error)
+    if "--check" in sys.argv:
+        assert delivered == list(range(FRAMES)) and list(detect.seen) == sorted(set(detect.seen))
+        assert len(detect.seen) + queue.dropped == FRAMES
+        assert detection.closed and delivery.closed and camera.closed and queue.dropped > 0
+        print("OK")
+
+
+if __name__ == "__main__":
+    main()
