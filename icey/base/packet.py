@@ -88,7 +88,8 @@ class RawPacket(Packet):
             self._data: Any = data
         else:
             self.borrowed = True
-            self._data = memoryview(flat(data))
+            view = flat(data)  # a view of our own, but for b"" where it is empty
+            self._data = memoryview(view) if type(view) is bytes else view
 
     @property
     def data(self) -> Union[bytes, memoryview]:

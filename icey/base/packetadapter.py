@@ -120,14 +120,14 @@ class PacketProcessor(PacketStreamAdapter):
 
 
 def _straight(following: Stage) -> Callable[..., None]:
-    """emit() of a stage in a running stream that has no slots of its own: a call, and nothing else for an owned packet."""
+    """emit() of a stage in a running stream without slots of its own: for a packet that is owned, or lent already, a call."""
 
     def emit(packet: Any, flags: int = 0) -> None:
         try:
-            plain = not (packet.borrowed or flags)
+            plain = not packet.borrowed or packet._lent
         except AttributeError:  # bytes-like
             plain = False
-        if plain:
+        if plain and not flags:
             following(packet)
         else:
             made = packet_of(packet, flags)

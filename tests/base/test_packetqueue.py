@@ -257,6 +257,16 @@ def test_a_drain_that_overtakes_another_finds_the_queue_empty(loop):
     run.flush()
 
 
+def test_what_is_to_come_first_comes_before_the_packets_or_not_at_all_when_it_is_over(loop):
+    run, order = OnALoop(loop), []
+    run.stream.on_packet += lambda packet: order.append("packet")
+    run.stream.write(b"x")
+    assert run.queue._call_first(lambda: order.append("call")) is True
+    run.flush()
+    assert order == ["call", "packet"]
+    assert run.queue._call_first(order.clear) is False
+
+
 def test_the_base_does_not_know_where_to_deliver():
     from icey.base.packetqueue import PacketQueue
 
