@@ -123,6 +123,10 @@ class Parser:
     def feed(self, data: bytes) -> int:
         """Parses `data`; the number of bytes used. HttpError: malformed, past a limit, or fed after such an error."""
         at, size = 0, len(data)
+        if data == self._head and self._state == HEAD and not self._irregular and not self._head_framing.length:
+            self.framing = self._head_framing  # the same head again, and nothing else: no look at it at all
+            self.observer.on_head(Request(self._head_method, self._head_target, "1.1", self._head_fields))
+            return size
         while at < size:
             state = self._state
             if state == HEAD:
