@@ -389,6 +389,7 @@ def test_behind_an_AsyncPacketQueue_unheard_it_ends_that_thread_loudly(monkeypat
 
 @needs_threads
 def test_on_error_comes_once_though_both_sides_of_a_queue_fail():
+    packets.needs("logging")
     gate = packets.threading.Event()
     stream = built(Boom(b"before"), AsyncPacketQueue())
     errors = []
@@ -402,7 +403,6 @@ def test_on_error_comes_once_though_both_sides_of_a_queue_fail():
     closed = closing(stream)
     stream.start()
     stream.write(b"x")
-    packets.needs("logging")
     stream.write(b"before")
     gate.set()
     wait(closed)
