@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .base.errors import StateError as StateError
     from .base.errors import TLSError as TLSError
     from .base.errors import TooLarge as TooLarge
+    from .base.errors import Truncated as Truncated
     from .base.errors import WebSocketError as WebSocketError
     from .base.handle import Handle as Handle
     from .base.limits import Limits as Limits
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .base.synchronizer import Synchronizer as Synchronizer
     from .base.timer import Idler as Idler
     from .base.timer import Timer as Timer
+    from .net import tls as tls
     from .net.adapter import Adapter as Adapter
     from .net.address import Address as Address
     from .net.packetsocket import Delimited as Delimited
@@ -67,12 +69,14 @@ if TYPE_CHECKING:
     from .net.packetsocket import PacketSocket as PacketSocket
     from .net.tcp import TCPListener as TCPListener
     from .net.tcp import TCPSocket as TCPSocket
+    from .net.tls import TLSSocket as TLSSocket
+    from .net.tls import start_tls as start_tls
 
 _HOME = {
     "base.application": "run",
     "base.errors": "AffinityError BadRequest BadResponse BorrowError ConnectError ContractError Deadline GraphError"
     " HttpError IceyError IncompleteBody NetError NotSupported PeerClosed ProtocolError QueueFull"
-    " RequestTimeout ResolveError StateError TLSError TooLarge WebSocketError",
+    " RequestTimeout ResolveError StateError TLSError TooLarge Truncated WebSocketError",
     "base.handle": "Handle",
     "base.limits": "Limits",
     "base.loop": "Loop",
@@ -91,10 +95,11 @@ _HOME = {
     "net.address": "Address",
     "net.packetsocket": "Delimited Fixed LengthPrefixed PacketSocket",
     "net.tcp": "TCPListener TCPSocket",
+    "net.tls": "TLSSocket start_tls",
     "http": "",
 }
 _LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
-_LAZY["http"] = "http"
+_LAZY.update({"http": "http", "tls": "net.tls"})  # modules, not names in one
 
 __all__ = ["__version__", *sorted(_LAZY)]  # noqa: PLE0604 - all of them are str
 
@@ -104,7 +109,7 @@ def __getattr__(name: str) -> object:
     if module is None:
         raise AttributeError("module %r has no attribute %r" % (__name__, name))
     found: object = __import__(module, globals(), None, ("",), 1)
-    if module != name:
+    if module.rpartition(".")[2] != name:
         found = getattr(found, name)
     globals()[name] = found
     return found

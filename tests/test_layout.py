@@ -25,11 +25,11 @@ NEVER = ("asyncio", "concurrent", "ctypes", "dataclasses", "email", "http", "mul
 # These may be missing on a target or are dear: only these files import them, and everything else works without.
 ONLY_IN = {
     "logging": ("base/log.py",),
-    "ssl": ("net/tls.py",),
-    "threading": ("base/packetqueue.py", "http/wsgi.py", "*/workers.py"),
-    "queue": ("base/packetqueue.py", "http/wsgi.py", "*/workers.py"),
+    "ssl": ("net/tls.py", "net/tlsengine.py"),
+    "threading": ("base/packetqueue.py", "net/dns.py", "http/wsgi.py", "*/workers.py"),
+    "queue": ("base/packetqueue.py", "net/dns.py", "http/wsgi.py", "*/workers.py"),
     "signal": ("base/application.py", "*/workers.py"),
-    "zlib": ("http/deflate.py",),
+    "zlib": ("http/decoding.py", "http/deflate.py"),
     "subprocess": ("tools/*.py", "*/workers.py"),
     "inspect": ("tools/*.py",),
 }

@@ -316,7 +316,7 @@ class WriteQueue:
             segment.finish()
 
 
-class _Loan(_Segment):
+class Loan(_Segment):
     """A borrowed block with the checksum it had when it was sent."""
 
     __slots__ = ("_whole", "_sum", "_stack")
@@ -349,11 +349,11 @@ class DebugWriteQueue(WriteQueue):
         view = memoryview(part)
         for start in range(0, len(view), BLOCK):
             block = view[start:start + BLOCK]
-            self._segments.append(_Loan(block, done if start + BLOCK >= len(view) else None, stack))
+            self._segments.append(Loan(block, done if start + BLOCK >= len(view) else None, stack))
 
     def _batch(self) -> List[Data]:
         first = self._segments[0]
-        if isinstance(first, _Loan):
+        if isinstance(first, Loan):
             first.verify()
         return [first.data]
 

@@ -63,3 +63,12 @@ def place(fn: Any) -> str:
     if code is None:
         return name
     return "%s (%s:%d)" % (name, code.co_filename, code.co_firstlineno)
+
+
+def unclosed(handle: Any) -> None:
+    """Warns of a handle that is collected with its socket open, and closes that."""
+    import warnings
+
+    made = ", made at\n%s" % handle._site if handle._site else ""
+    handle.sock.close()  # first: the warning may be an error
+    warnings.warn("%r was collected without close()%s" % (handle, made), ResourceWarning, 2, handle)

@@ -5,7 +5,7 @@
         AffinityError  BorrowError  GraphError  StateError
       QueueFull(BufferError)        a send would pass the queue's cap; nothing of it was taken
       NetError(OSError)             the network said no
-        ResolveError  ConnectError  TLSError  PeerClosed  Deadline(TimeoutError)
+        ResolveError  ConnectError  TLSError  PeerClosed  Deadline(TimeoutError)  Truncated(TLSError, PeerClosed)
       ProtocolError(ValueError)     the peer sent what its protocol forbids
         HttpError -> BadRequest (TooLarge RequestTimeout NotSupported IncompleteBody), BadResponse
         WebSocketError
@@ -89,11 +89,17 @@ class ConnectError(NetError):
 
 
 class TLSError(NetError):
-    """The TLS handshake or a record failed."""
+    """The TLS handshake or a record failed. `reason`: why, in a few words ("certificate has expired")."""
+
+    reason = ""
 
 
 class PeerClosed(NetError):
     """The other side went away before what was under way had ended."""
+
+
+class Truncated(TLSError, PeerClosed):
+    """A TLS connection ended without the peer's close_notify: what came may not be all there was (RFC 8446 section 6.1)."""
 
 
 class Deadline(NetError, TimeoutError):

@@ -58,7 +58,7 @@ class Loop:
     __slots__ = (
         "now", "debug", "_clock", "_poller", "_waker", "_read_buffer", "_calls", "_timers", "_timer_count",
         "_dead_timers", "_idlers", "_finishing", "_open", "_refs", "_thread", "_adopted", "_running", "_stopping",
-        "_closed", "_forked", "slow_limit", "_signals", "_site", "__weakref__",
+        "_closed", "_forked", "slow_limit", "_services", "_signals", "_site", "__weakref__",
     )
 
     on_error = Event("on_error(loop, exc, handle_or_None): a slot or callback raised")
@@ -85,6 +85,7 @@ class Loop:
         self._finishing: Deque[Handle] = deque()
         self._open: Set[Handle] = set()
         self._refs = 0
+        self._services: Dict[str, Handle] = {}  # what there is one of a loop, made on first use: the resolver's pool
         self._thread = get_ident()
         self._adopted = False
         self._running = False

@@ -15,10 +15,10 @@ Not here: how a stream comes to be connected (net/tcp.py), what a queue does wit
 from __future__ import annotations
 
 import socket
-import warnings
 from _thread import get_ident
 
 from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, flat, own, rest_of, send_parts
+from .debug import unclosed
 from .errors import BorrowError, Deadline, QueueFull, StateError
 from .handle import CLOSED, FINISHING, OPEN, Handle, wrong_thread
 from .limits import DEFAULTS
@@ -47,8 +47,7 @@ class Stream(Handle):
 
     __slots__ = (
         "sock", "high_water", "low_water", "max_queue", "close_timeout", "_link", "_out", "_queue", "_interest", "_fd",
-        "_reader", "_sink", "_recv", "_paused", "_discard", "_ended", "_drain_due", "_taken_at", "_close_timer",
-        "_dones",
+        "_reader", "_sink", "_recv", "_paused", "_discard", "_ended", "_drain_due", "_taken_at", "_close_timer", "_dones",
     )
 
     on_recv = Event("on_recv(stream, view): bytes came; the view is lent until the slots return")
@@ -59,8 +58,7 @@ class Stream(Handle):
     def __init__(self, loop: Loop, sock: Any) -> None:
         super().__init__(loop)
         self.sock: Any = None
-        self._link = DOWN
-        self._out = SENDING
+        self._link, self._out = DOWN, SENDING
         self._queue: Optional[WriteQueue] = None
         self._interest = 0
         self._fd = -1
@@ -73,8 +71,7 @@ class Stream(Handle):
         self._taken_at = 0.0
         self._close_timer: Optional[Timer] = None
         self._dones: Optional[List[Callable[[], Any]]] = None
-        self.high_water = DEFAULTS.high_water
-        self.low_water = DEFAULTS.low_water
+        self.high_water, self.low_water = DEFAULTS.high_water, DEFAULTS.low_water
         self.max_queue = DEFAULTS.max_queue
         self.close_timeout = DEFAULTS.close_timeout
         if sock is not None:
@@ -226,12 +223,14 @@ class Stream(Handle):
             self._drained()
             self._update()
         if self._drain_due and queue.size <= self.low_water and (not queue or queue.size):
-            self._drain_due = False
-            if self._phase == OPEN:
-                if self._sink is not None:
-                    self._guard(self._sink.on_drain)
-                else:
-                    self._emit("on_drain", self)
+            self._tell_drain()
+
+    def _tell_drain(self) -> None:
+        self._drain_due = False
+        if self._phase == OPEN and self._sink is not None:
+            self._guard(self._sink.on_drain)
+        elif self._phase == OPEN:
+            self._emit("on_drain", self)
 
     def _drained(self) -> None:
         """The queue is out, or there was none: what waited for that happens."""
@@ -244,15 +243,14 @@ class Stream(Handle):
             except OSError:  # the peer is gone already; reading, or the close, meets it
                 pass
         if self._phase != OPEN or (self._out == SHUT and self._ended):
-            self._finish()
+            self._part()
 
     def _sent(self, dones: List[Callable[[], Any]]) -> None:
         """Sends the kernel has taken whole: their `done` is called from the loop, before on_close at the latest."""
         if self._dones is None:
-            self._dones = list(dones)
+            self._dones = []
             self.loop._calls.append((self._run_dones, ()))
-        else:
-            self._dones += dones
+        self._dones += dones
 
     def _run_dones(self) -> None:
         dones, self._dones = self._dones or [], None
@@ -446,10 +444,14 @@ class Stream(Handle):
         if self._link == BROKEN:
             return  # _tell_broken is on its way: on_error, then on_close
         if not self._queue:
-            self._finish()
+            self._part()
         elif self.close_timeout is not None:
             self._taken_at = self.loop.now
             self._close_timer = self.loop.call_later(self.close_timeout, self._close_due)
+
+    def _part(self) -> None:
+        """All is out and we close: the last word to the peer, where there is one (TLS)."""
+        self._finish()
 
     def _close_due(self) -> None:
         assert self._close_timer is not None and self.close_timeout is not None
@@ -458,6 +460,11 @@ class Stream(Handle):
             self._close_timer = self.loop.call_later(rest, self._close_due)
         else:
             self._break(Deadline("close: %d bytes not taken by the peer within %g s" % (self.queued, self.close_timeout)))
+
+    def _stop_close_timer(self) -> None:
+        if self._close_timer is not None:
+            self._close_timer.abort()
+            self._close_timer = None
 
     def _mute(self) -> None:
         """Nothing is delivered any more but on_error and on_close."""
@@ -468,9 +475,7 @@ class Stream(Handle):
 
     def _silence(self) -> None:
         self._mute()
-        if self._close_timer is not None:
-            self._close_timer.abort()
-            self._close_timer = None
+        self._stop_close_timer()
         if self._fd >= 0:
             self._update()
         if self._queue is not None:
@@ -479,9 +484,7 @@ class Stream(Handle):
     def _free(self) -> None:
         if self.sock is not None:
             self.sock.close()
-        if self._queue is not None:
-            self._queue.clear()
-            self._queue = None
+        self._queue = None
 
     def _closed_now(self) -> None:
         self._run_dones()
@@ -492,8 +495,5 @@ class Stream(Handle):
         self._reader = None
 
     def __del__(self) -> None:
-        sock = getattr(self, "sock", None)
-        if sock is not None and self._phase < FINISHING and not self.loop._forked:
-            made = ", made at\n%s" % self._site if self._site else ""
-            sock.close()  # first: the warning may be an error
-            warnings.warn("%r was collected without close()%s" % (self, made), ResourceWarning, 1, self)
+        if getattr(self, "sock", None) is not None and self._phase < FINISHING and not self.loop._forked:
+            unclosed(self)
