@@ -18,6 +18,9 @@ _TABLE: List[Tuple[str, Union[int, float], str, str]] = [
     ("body_timeout", 30.0, "s", "between two pieces of a request body"),
     ("keep_alive_timeout", 30.0, "s", "an idle connection waiting for its next request"),
     ("write_timeout", 30.0, "s", "between two moments at which the kernel takes bytes of an answer"),
+    ("connect_timeout", 10.0, "s", "a client's connection, all addresses of a name together"),
+    ("answer_timeout", 30.0, "s", "the first byte of an answer, since its request was out"),
+    ("continue_timeout", 1.0, "s", "100 Continue, before the body is sent without it"),
     ("handshake_timeout", 10.0, "s", "a TLS or WebSocket handshake"),
     ("close_timeout", 5.0, "s", "a closing stream, since the kernel last took bytes"),
     ("pong_timeout", 20.0, "s", "a pong, since its ping"),
@@ -47,6 +50,9 @@ class Limits:
         body_timeout: Optional[float]
         keep_alive_timeout: Optional[float]
         write_timeout: Optional[float]
+        connect_timeout: Optional[float]
+        answer_timeout: Optional[float]
+        continue_timeout: Optional[float]
         handshake_timeout: Optional[float]
         close_timeout: Optional[float]
         pong_timeout: Optional[float]

@@ -1,4 +1,6 @@
-"""The states of a server's connection, and which may follow which.
+"""The states of a server's and of a client's connection, and which may follow which.
+
+ServerState
 
     RECEIVING_HEADERS        between requests, or inside a head
     RECEIVING_BODY           the body is under way; also while the unread rest of an answered request is drained
@@ -7,6 +9,16 @@
     UPGRADED                 another protocol's adapter has the stream
     CLOSING                  the last answer is out or on its way; input is discarded until the peer closes too
     CLOSED                   gone
+
+ClientState
+    IDLE          no transaction: not started yet, or the last one is complete and the connection kept
+    CONNECTING    the connection is being made: names, TCP, a proxy's tunnel, TLS
+    SENDING       the request goes out
+    WAITING       it is out; the answer's head is awaited
+    RECEIVING     the head is here, its body comes (the request's may still be going out)
+    UPGRADED      another protocol's adapter has the stream
+    CLOSING       close() was called, or it failed
+    CLOSED        gone
 """
 
 from __future__ import annotations
@@ -45,4 +57,30 @@ MOVES = transitions({
     UPGRADED: (CLOSING, CLOSED),
     CLOSING: (CLOSED,),
     CLOSED: (),
+})
+
+
+class ClientState(Enum):
+    """Where a client's connection is."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    SENDING = "sending"
+    WAITING = "waiting"
+    RECEIVING = "receiving"
+    UPGRADED = "upgraded"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+_c = ClientState
+CLIENT_MOVES = transitions({
+    _c.IDLE: (_c.CONNECTING, _c.SENDING, _c.CLOSING, _c.CLOSED),
+    _c.CONNECTING: (_c.SENDING, _c.CLOSING, _c.CLOSED),
+    _c.SENDING: (_c.WAITING, _c.RECEIVING, _c.IDLE, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
+    _c.WAITING: (_c.RECEIVING, _c.IDLE, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
+    _c.RECEIVING: (_c.IDLE, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
+    _c.UPGRADED: (_c.CLOSING, _c.CLOSED),
+    _c.CLOSING: (_c.CLOSED,),
+    _c.CLOSED: (),
 })
