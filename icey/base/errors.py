@@ -172,6 +172,9 @@ class BadResponse(HttpError):
     def __init__(self, reason: str = "") -> None:
         super().__init__(None, reason)
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 class WebSocketError(ProtocolError):
     """A WebSocket rule was broken. `close_code`: what to close with (RFC 6455 section 7.4.1)."""

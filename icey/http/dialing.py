@@ -18,7 +18,7 @@ from .url import URL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, List, Optional
 
     from ..base.limits import Limits
     from ..base.loop import Loop
@@ -44,7 +44,6 @@ class Proxy:
             auth = BasicAuth(self.url.user, self.url.password or "")
         self.auth = auth
         self.tls = tls
-        self.answered = ""  # what a challenge was answered with, for the next connection
 
     @classmethod
     def of(cls, value: Any) -> Optional[Proxy]:
@@ -55,8 +54,15 @@ class Proxy:
         """Proxy-Authorization for a request, None without."""
         if self.auth is None:
             return None
-        first: Optional[str] = self.auth.first(method, target)
+        first: Optional[str] = self.auth.first(method, self.url, uri=target)
         return first
+
+    def answer(self, challenges: List[str], method: str, target: str, body: Any = None) -> Optional[str]:
+        """Proxy-Authorization after a 407, None to give up."""
+        if self.auth is None:
+            return None
+        again: Optional[str] = self.auth.answer(challenges, method, self.url, body, uri=target)
+        return again
 
     def __repr__(self) -> str:
         return "<Proxy %s>" % self.url.authority
@@ -127,7 +133,7 @@ class Dialer:
 
     def _ask_for_tunnel(self, stream: TCPSocket) -> None:
         assert self._proxy is not None
-        where = "%s:%d" % (_bracketed(self._url.host), self._url.port)
+        where = self._where()
         head = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (where, where)
         credentials = self._credentials or self._proxy.authorization("CONNECT", where)
         if credentials is not None:
@@ -137,6 +143,11 @@ class Dialer:
         stream._write((head + "\r\n").encode("latin-1"), None, False)
         if self._limits.answer_timeout is not None:
             self._timer = self.loop.call_later(self._limits.answer_timeout, self._tunnel_late)
+
+    def _where(self) -> str:
+        """CONNECT's target: host and port, always both."""
+        host = self._url.host
+        return ("[%s]:%d" if ":" in host else "%s:%d") % (host, self._url.port)
 
     def _tunnel_open(self) -> None:
         stream = self.stream
@@ -156,9 +167,9 @@ class Dialer:
     def _tunnel_refused(self, response: Response) -> None:
         """Once more with credentials where the proxy asks for them, else it is over."""
         assert self._proxy is not None and self.stream is not None
-        if response.status == 407 and self._proxy.auth is not None and self._credentials is None:
-            where = "%s:%d" % (_bracketed(self._url.host), self._url.port)
-            self._credentials = self._proxy.auth.answer(response.headers.get_all("proxy-authenticate"), "CONNECT", where, b"")
+        if response.status == 407 and self._credentials is None:
+            challenges = response.headers.get_all("proxy-authenticate")
+            self._credentials = self._proxy.answer(challenges, "CONNECT", self._where())
             if self._credentials is not None:
                 old, self.stream = self.stream, None
                 old._use_sink(_Dropped())
@@ -254,6 +265,3 @@ def default_context() -> Any:
     """A context that trusts the system's authorities."""
     return tls_module().client_context(alpn=("http/1.1",))
 
-
-def _bracketed(host: str) -> str:
-    return "[%s]" % host if ":" in host else host

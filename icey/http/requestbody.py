@@ -47,16 +47,16 @@ class Whole(Body):
     """Bytes in memory, kept (copied if they are mutable)."""
 
     def __init__(self, data: Any) -> None:
-        self._data = own(flat(data))
+        self.data = own(flat(data))
         self._given = False
-        self.length = len(self._data)
+        self.length = len(self.data)
 
     def next(self) -> Optional[Data]:
         """All of it, once."""
-        if self._given or not self._data:
+        if self._given or not self.data:
             return None
         self._given = True
-        return self._data
+        return self.data
 
     def rewind(self) -> bool:
         """Always."""

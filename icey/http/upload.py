@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple
 
     from ..base.buffer import Done
-    from .client import ClientConnection
+    from .clientconnection import ClientConnection
     from .headers import Headers
     from .message import Request
     from .requestbody import Body

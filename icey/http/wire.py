@@ -12,7 +12,7 @@ from .parser import Parser
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..base.limits import Limits
-    from .client import ClientConnection
+    from .clientconnection import ClientConnection
     from .message import Response
 
 
