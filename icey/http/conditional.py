@@ -87,6 +87,11 @@ def parse_date(text: str, now: Optional[float] = None) -> Optional[int]:
     of_day = hour * 3600 + minute * 60 + second
     if len(match.group("year")) == 2:
         year = _full_year(year, (month, day, of_day), time.time() if now is None else now)
+    return timestamp(year, month, day, of_day)
+
+
+def timestamp(year: int, month: int, day: int, of_day: int) -> Optional[int]:
+    """Seconds since the epoch of second `of_day` (UTC) of a day, or None if there is no such day. Month 0 is January."""
     if not 1 <= day <= _days_in(year, month):
         return None
     return _days_before(year, month, day) * 86400 + of_day

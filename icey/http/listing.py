@@ -19,6 +19,8 @@ import re
 import time
 from stat import S_ISDIR, S_ISREG
 
+from .url import UNRESERVED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, List, Optional, Sequence, Tuple, Union
@@ -137,8 +139,7 @@ def human_size(size: int) -> str:
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DIGITS = re.compile("([0-9]+)")
 _ORDINARY = re.compile("[A-Za-z0-9._~-]+").fullmatch
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_QUOTED = [chr(octet) if octet in _UNRESERVED else "%%%02X" % octet for octet in range(256)]
+_QUOTED = [chr(octet) if octet in UNRESERVED else "%%%02X" % octet for octet in range(256)]
 
 _ESCAPES = dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
 _ESCAPES.update({code: chr(0x2400 + code) for code in range(0x20)})  # the pictures of control characters

@@ -1,6 +1,6 @@
 """Request and Response: the head of a message, as the application sees it.
 
-`path`, `query` and `host` are computed when asked for; `headers` are made when first touched.
+`path`, `query`, `host` and `cookies` are computed when asked for; `headers` are made when first touched.
 """
 
 from __future__ import annotations
@@ -69,6 +69,16 @@ class Request:
         if self.target[0] not in "/*":
             return self.target if self.method == "CONNECT" else absolute(self.target)[0]
         return str(self.headers.get("host", ""))
+
+    @property
+    def cookies(self) -> Dict[str, str]:
+        """Name to value of what the Cookie field sends; of a name sent twice the first, which is the closest."""
+        from .cookies import parse_cookies  # most requests are answered without a look at them
+
+        found: Dict[str, str] = {}
+        for name, value in parse_cookies(";".join(self.headers.get_all("cookie"))):
+            found.setdefault(name, value)
+        return found
 
     def _origin(self) -> str:
         if self.target[0] in "/*" or self.method == "CONNECT":
