@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import ROOT, needs
 
-NEEDS = {"pipeline.py": ["threading"]}  # what icey has to have for it
+NEEDS = {"pipeline.py": ["threading"], "https_server.py": ["ssl"], "proxy.py": ["ssl"]}  # what icey has to have for it
 EXAMPLES = sorted(glob.glob(os.path.join(ROOT, "examples", "*.py")))
 
 

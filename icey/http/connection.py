@@ -90,7 +90,7 @@ class ServerConnection(Output, Stateful):
     @property
     def secure(self) -> bool:
         """Whether it is a TLS connection."""
-        return False
+        return self.stream.secure
 
     @property
     def upgraded(self) -> bool:
@@ -482,8 +482,7 @@ class ServerConnection(Output, Stateful):
 
     def _look_again(self) -> None:
         """Before the axe falls: what may have just arrived is read."""
-        if self.stream._reader is not None:
-            self.stream._reader(0)
+        self.stream._look()
 
     def _body_late(self) -> None:
         if self._intake == FLOWING:

@@ -24,24 +24,27 @@ from .states import CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple, Union
+    from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Union
 
     from ..base.loop import Loop
     from ..base.signal import Signal
+    from ..net.networks import Networks
     from .exchange import Exchange
     from .message import Request, Response
+    from .proxyprotocol import Gate
 
 
 class Server(Handle):
     """An HTTP/1.1 server. Where: host and port, an Address, text for Address.parse, or a TCPListener (taken over).
 
     limits: Limits. reuse_port: several processes share the port. responder: a Responder class (or any callable of an
-    exchange), made once a request. name: the Server header, "" for none. tls: comes with icey.tls; must be None for now.
+    exchange), made once a request. name: the Server header, "" for none. tls: an ssl.SSLContext for https, see tls.server_context.
+    proxy_protocol: the peers (IP addresses, networks, "unix") whose connections begin with a PROXY header, and must.
     """
 
     __slots__ = (
         "limits", "connections_made", "_where", "_reuse_port", "_listener", "_connections", "_responder", "_heads", "_memo",
-        "_log", "_fire", "_stopping", "_told", "_sweeper", "_deadline",
+        "_log", "_fire", "_stopping", "_told", "_sweeper", "_deadline", "_gate", "_secured",
     )
 
     on_request = Event("on_request(exchange): a head was parsed; nobody attached: 404")
@@ -59,10 +62,9 @@ class Server(Handle):
         reuse_port: bool = False,
         responder: Optional[Callable[[Exchange], Any]] = None,
         name: str = "icey",
+        proxy_protocol: Union[Networks, str, Iterable[str], None] = None,
     ) -> None:
         super().__init__(loop)
-        if tls is not None:
-            raise ValueError("tls is not there yet: put a TLS-terminating proxy in front")
         self.limits = DEFAULTS if limits is None else limits
         self.connections_made = 0
         self._where = where if isinstance(where, TCPListener) else Address.of(where, port)
@@ -78,6 +80,12 @@ class Server(Handle):
         self._told = False  # on_shutdown was emitted
         self._sweeper: Optional[Timer] = None
         self._deadline: Optional[Timer] = None
+        self._secured: Optional[Callable[[TCPSocket], TCPSocket]] = None if tls is None else _over_tls(tls)
+        self._gate: Optional[Gate] = None
+        if proxy_protocol is not None:
+            from .proxyprotocol import Gate
+
+            self._gate = Gate(self, proxy_protocol)
         if responder is not None:
             self.on_request.attach(self._begin_responder)
 
@@ -122,10 +130,12 @@ class Server(Handle):
                 listener.close()
             if not self.loop.closed:
                 self.loop.call_soon(self._tell_shutdown)
+            if self._gate is not None:
+                self._gate.abort()
             for connection in self.connections:
                 connection._retire()
         if self._phase == CLOSING:
-            if not self._connections:
+            if not self._clients():
                 self._finish()
             elif drain:
                 self._set_deadline(drain)
@@ -147,15 +157,32 @@ class Server(Handle):
         limits = self.limits
         stream.high_water, stream.low_water = limits.high_water, limits.low_water
         stream.max_queue, stream.close_timeout = None, limits.close_timeout  # exchange.send() keeps max_queue
-        self._connections[ServerConnection(self, stream)] = None
         self.connections_made += 1
-        if limits.max_connections is not None and len(self._connections) >= limits.max_connections:
+        if self._gate is None or not self._gate.takes(stream):
+            self._begin(stream)
+        if limits.max_connections is not None and self._clients() >= limits.max_connections:
             listener.pause()
+
+    def _begin(self, stream: TCPSocket) -> ServerConnection:
+        """HTTP begins on `stream`, behind TLS where that is asked for."""
+        if self._secured is not None:
+            stream = self._secured(stream)
+            stream.handshake_timeout = self.limits.handshake_timeout  # type: ignore[attr-defined]
+        connection = ServerConnection(self, stream)
+        self._connections[connection] = None
+        return connection
+
+    def _clients(self) -> int:
+        """Connections, those included whose PROXY header is not here yet."""
+        return len(self._connections) + (len(self._gate.waiting) if self._gate is not None else 0)
 
     def _gone(self, connection: ServerConnection) -> None:
         self._connections.pop(connection, None)
+        self._one_less()
+
+    def _one_less(self) -> None:
         if self._stopping:
-            if not self._connections and self._phase == CLOSING:
+            if self._phase == CLOSING and not self._clients():
                 self._finish()
         elif self._listener is not None:
             self._listener.resume()
@@ -166,6 +193,8 @@ class Server(Handle):
         now = self.loop.now
         for connection in self.connections:
             deadlines.sweep(connection, now)
+        if self._gate is not None:
+            self._gate.sweep(now)
 
     # the end
 
@@ -246,3 +275,12 @@ class Responder:
 
 def _not_found(exchange: Exchange) -> None:
     exchange.respond(404, b"404 Not Found\n", "text/plain; charset=utf-8")
+
+
+def _over_tls(context: Any) -> Callable[[TCPSocket], TCPSocket]:
+    """What puts TLS on an accepted stream; TypeError for what is no context."""
+    from ..net.tls import start_tls
+
+    if not hasattr(context, "wrap_bio"):
+        raise TypeError("tls is an ssl.SSLContext, as tls.server_context(cert, key) makes it, not %r" % (context,))
+    return lambda stream: start_tls(stream, context, server_side=True)

@@ -27,7 +27,7 @@ from ..net.tcp import TCPListener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, NoReturn, Optional, Sequence, Tuple
+    from typing import Any, List, NoReturn, Optional, Sequence, Tuple
 
 PORT = 8000
 SIGINT = 2  # what a KeyboardInterrupt stands for where the signal module is missing
@@ -55,22 +55,23 @@ def main(argv: Sequence[str], prog: str = "icey serve") -> int:
         folder, port = _where(options)
         files = _files(options, folder)
         addresses = _addresses(options.bind, port)
+        tls = _tls(options)
         with Loop() as loop:
-            return _serve(loop, _listen(loop, addresses), files, options)
+            return _serve(loop, _listen(loop, addresses), files, options, tls)
     except Trouble as trouble:
         _tell("%s: %s" % (prog, trouble))
         return trouble.status
 
 
-def _serve(loop: Loop, listener: TCPListener, files: StaticFiles, options: argparse.Namespace) -> int:
-    server = Server(loop, listener)
+def _serve(loop: Loop, listener: TCPListener, files: StaticFiles, options: argparse.Namespace, tls: Any) -> int:
+    server = Server(loop, listener, tls=tls)
     server.on_request += files
     if not options.quiet:
         server.on_shutdown += _stopping
         if sys.stderr is not None:
             server.on_answer += AccessLog(_log, options.log_format)
     server.start()
-    loop.call_soon(_announce, files.root, listener.address)  # from the loop: who reads the line may send the signal
+    loop.call_soon(_announce, files.root, listener.address, tls is not None)  # from the loop: who reads the line may send the signal
     try:
         number = run(loop, server)
     except KeyboardInterrupt:  # there is no signal module: Python's own way
@@ -120,6 +121,10 @@ def _parser(prog: str) -> _Parser:
     add("--cors", action="store_true", help="let scripts of every origin read: Access-Control-Allow-Origin: *")
     add("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
         help="send this header with every file and listing; may be given several times")
+    add("--cert", metavar="FILE", help="serve HTTPS with this certificate (PEM, the chain behind it)")
+    add("--key", metavar="FILE", help="the certificate's private key (default: it stands in the same file)")
+    add("--self-signed", action="store_true",
+        help="serve HTTPS with a certificate made on the spot, for trying things out: browsers warn of it")
     add("-q", "--quiet", action="store_true", help="no access log")
     add("--log-format", metavar="FORMAT", choices=tuple(FORMATS), default="short",
         help="short (with milliseconds), common or combined (as Apache and nginx write them)")
@@ -172,6 +177,40 @@ def _files(options: argparse.Namespace, folder: str) -> StaticFiles:
         raise Trouble(2, str(wrong)) from None
 
 
+# -- HTTPS -----------------------------------------------------------------------------------------------------------
+
+def _tls(options: argparse.Namespace) -> Any:
+    """The server's context, None for plain HTTP."""
+    if options.key and not options.cert:
+        raise Trouble(2, "--key goes with --cert")
+    if options.cert and options.self_signed:
+        raise Trouble(2, "--cert or --self-signed, not both")
+    if not options.cert and not options.self_signed:
+        return None
+    try:
+        from ..net import tls
+    except ImportError:
+        raise Trouble(1, "HTTPS needs Python's ssl module, which is missing here") from None
+    try:
+        return tls.server_context(options.cert, options.key) if options.cert else _self_signed(tls, options.bind)
+    except OSError as error:  # a TLSError says itself which file
+        missing = [name for name in (options.cert, options.key) if name and not os.path.isfile(name)]
+        raise Trouble(2, "%r is not there" % missing[0] if missing else str(error)) from None
+
+
+def _self_signed(tls: Any, bind: str) -> Any:
+    import tempfile
+
+    from .certificate import self_signed_files
+
+    hosts = ["localhost", "127.0.0.1", "::1"]
+    host = bind.strip("[]")
+    if not host.startswith("unix:") and host not in ("", "0.0.0.0", "::", *hosts):
+        hosts.insert(0, host)
+    with tempfile.TemporaryDirectory() as folder:
+        return tls.server_context(*self_signed_files(folder, hosts))
+
+
 # -- listening -------------------------------------------------------------------------------------------------------
 
 def _addresses(host: str, port: int) -> List[Address]:
@@ -219,13 +258,13 @@ def _reason(error: OSError, address: Address) -> str:
 
 # -- what is said ----------------------------------------------------------------------------------------------------
 
-def _announce(root: str, address: Address) -> None:
+def _announce(root: str, address: Address, secure: bool) -> None:
     """The first line: what is served, and the URL at which this machine reaches it."""
     if address.port is None:
         url, whom = str(address), ""
     else:
         anywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host)
-        url = "http://%s/" % Address(anywhere or address.host, address.port)
+        url = "%s://%s/" % ("https" if secure else "http", Address(anywhere or address.host, address.port))
         whom = ", and on every interface of this machine" if anywhere else ""
     text = "Serving %s at %s%s (Ctrl-C ends it)\n" % (root if root.isprintable() else ascii(root), url, whom)
     out = sys.stdout
