@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import time
 import warnings
-import weakref
 from _thread import get_ident
 from collections import deque
 from heapq import heapify, heappop, heappush
@@ -33,16 +32,17 @@ from .poller import READ, SelectorPoller, best_poller
 from .signal import Event
 from .synchronizer import Waker
 from .timer import Timer, seconds
-from .watch import SLOW, WatchedCalls, WatchedReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import selectors
+    import weakref
     from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
     from .signal import Signal
     from .timer import Idler
 
+SLOW = 0.1  # seconds
 LONGEST = 86400.0  # seconds of one wait: the system's calls overflow at some 24 days
 
 _loops: Optional[weakref.WeakSet[Loop]] = None  # made with the first loop: those that a fork must disown
@@ -77,7 +77,7 @@ class Loop:
         self._clock = clock
         self.now = clock()
         self.slow_limit = SLOW  # debug: a callback that takes longer is logged
-        self._calls: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = WatchedCalls(self) if self.debug else deque()
+        self._calls: Deque[Tuple[Callable[..., Any], Tuple[Any, ...]]] = deque()
         self._timers: List[Tuple[float, int, Timer]] = []
         self._timer_count = 0
         self._dead_timers = 0
@@ -96,13 +96,20 @@ class Loop:
         try:
             self._poller = best_poller() if selector is None else SelectorPoller(selector)
             if self.debug:
-                self._poller.ready = WatchedReady(self, self._poller.ready)
+                self._watch()
             self._poller.register(self._waker.fileno(), READ, self._waker.drain)
         except BaseException:
             self._waker.close()
             raise
         self._closed = False
         _watch_forks(self)
+
+    def _watch(self) -> None:
+        """Debug: callbacks that hold the loop are logged."""
+        from .watch import WatchedCalls, WatchedReady
+
+        self._calls = WatchedCalls(self)
+        self._poller.ready = WatchedReady(self, self._poller.ready)
 
     # running: the owner's thread
 
@@ -413,6 +420,8 @@ def _watch_forks(loop: Loop) -> None:
     """Has a forked child disown `loop`: it shares descriptors with the parent's, running it would steal events."""
     global _loops
     if _loops is None:
+        import weakref
+
         _loops = weakref.WeakSet()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forked)

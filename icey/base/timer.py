@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from .handle import Handle
 from .signal import Event
-from .watch import Watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Timer(Handle):
         self.delay = seconds(delay, "delay")
         self.interval = None if interval is None else seconds(interval, "interval")
         self.count = 0
-        self._fn = Watched(loop, fn) if fn is not None and loop.debug else fn
+        self._fn = watched(loop, fn) if fn is not None and loop.debug else fn
         self._args: Optional[Tuple[Any, ...]] = None  # None: the timer itself
         self._entry: Optional[Tuple[float, int, Timer]] = None
 
@@ -123,7 +122,7 @@ class Idler(Handle):
 
     def __init__(self, loop: Loop, fn: Callable[[Idler], Any]) -> None:
         super().__init__(loop)
-        self._fn = Watched(loop, fn) if loop.debug else fn
+        self._fn = watched(loop, fn) if loop.debug else fn
 
     @property
     def active(self) -> bool:
@@ -151,3 +150,10 @@ class Idler(Handle):
 
     def _turn(self) -> None:
         self._fn(self)
+
+
+def watched(loop: Loop, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Debug: `fn`, which is logged if it holds the loop."""
+    from .watch import Watched
+
+    return Watched(loop, fn)

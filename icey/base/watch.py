@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Call = Tuple[Callable[..., Any], Tuple[Any, ...]]
 
-SLOW = 0.1  # seconds
-
 
 class Watched:
     """A callable that looks at the clock before and after."""
