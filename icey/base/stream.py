@@ -304,8 +304,8 @@ class Stream(Handle):
         """Brings the poller in line with what is wanted now: the one place that talks to it."""
         reader = self._reader = self._pick_reader()
         wanted = READ if reader is not None else 0
-        if self._phase < FINISHING and (self._link == CONNECTING or (self._queue and self._link == UP)):
-            wanted |= WRITE
+        if self._phase < FINISHING and ((self._link == CONNECTING and self._fd >= 0) or (self._queue and self._link == UP)):
+            wanted |= WRITE  # no descriptor yet: the addresses of a name are being tried
         ready = reader if reader is not None and wanted == READ else self._ready_any
         poller = self.loop._poller
         if wanted == self._interest:

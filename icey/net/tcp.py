@@ -4,7 +4,8 @@ Rules
 - A listener listens from its construction. An accepted socket is yours; with nobody attached to `on_accept` it is closed.
 - Accepting goes in batches, so that a flood of connections does not keep the others from being served.
 - Out of descriptors (EMFILE, ENFILE): the listener rests for a moment and tries again; one log line a second at most.
-- `connect` takes a numeric address. Its outcome always comes from the loop: `on_connect`, or `on_error` and `on_close`.
+- `connect` takes a numeric address or a name. Its outcome always comes from the loop: `on_connect`, or `on_error` and
+  `on_close`. While a name is looked up and its addresses are tried, the socket has a `Race` and no descriptor yet.
 
 Not here: names (dns.py) and several addresses of one name (connect.py).
 """
@@ -26,38 +27,46 @@ from .address import AF_UNIX, Address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple, Union
+    from typing import Any, Optional, Sequence, Tuple, Union
 
+    from ..base.errors import NetError
     from ..base.loop import Loop
     from ..base.timer import Timer
+    from .connect import Race
 
     AddressLike = Union[Address, str, Tuple[str, int]]
 
 BATCH = 64
 REST = 0.1  # seconds a listener out of descriptors waits
-_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
+IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class TCPSocket(Stream):
     """A stream that connects: `connect`, then as Stream. Sends made while it connects are queued."""
 
-    __slots__ = ("_peer", "_connect_timer")
+    __slots__ = ("_peer", "_local", "_connect_timer", "_race")
+
+    secure = False  # whether it is TLS
 
     on_connect = Event("on_connect(sock): connected")
 
     def __init__(self, loop: Loop, sock: Optional[socket.socket] = None, peer: Any = None) -> None:
         self._peer = peer
+        self._local: Optional[Address] = None  # where it is not the kernel's word
         self._connect_timer: Optional[Timer] = None
+        self._race: Optional[Race] = None
         super().__init__(loop, sock)
 
     def connect(
         self, address: AddressLike, port: Optional[int] = None, *, timeout: Optional[float] = None
     ) -> None:
-        """Connects to a numeric host and port, an Address, or a Unix socket ("unix:/path").
+        """Connects to a host and port, an Address, or a Unix socket ("unix:/path").
 
-        timeout: seconds. Failure is told as on_error(sock, ConnectError), with each attempt in `.attempts`, then on_close.
-        StateError when it was connected already, ValueError for a host that is a name.
+        A name is looked up, and its addresses are tried 250 ms apart, or as soon as the one before failed, until one connects
+        (RFC 8305); `peer` is then that one. timeout: seconds, for all of it together. Failure is told as on_error(sock, exc),
+        then on_close: a ConnectError with each attempt in `.attempts`, or the ResolveError of a name that has no address.
+        StateError when it was connected already.
         """
         self._check()
         self._require_open("connect")
@@ -65,11 +74,13 @@ class TCPSocket(Stream):
             raise StateError("connect() on a socket that is connected or connecting", "make a new TCPSocket",
                              "start, then send")
         target = Address.of(address, port)
-        if target.family is None:
-            raise ValueError("connect() takes a numeric address; %r is a name, and names are not resolved yet" % target.host)
         if timeout is not None:
             self._connect_timer = self.loop.call_later(timeout, self._connect_late, timeout)
+            self._connect_timer.unref()  # the socket's own ref decides
         self._peer = target
+        if target.family is None:
+            self._connect_name(target)
+            return
         try:
             sock = socket.socket(target.family, socket.SOCK_STREAM)
         except OSError as exc:
@@ -85,7 +96,7 @@ class TCPSocket(Stream):
             return
         if not error:
             self.loop.call_soon(self._connected)
-        elif error in _IN_PROGRESS and not (target.family == AF_UNIX and error == errno.EAGAIN):  # its backlog is full
+        elif error in IN_PROGRESS and not (target.family == AF_UNIX and error == errno.EAGAIN):  # its backlog is full
             self._update()
         else:
             self.loop.call_soon(self._connect_failed, OSError(error, os.strerror(error)))
@@ -100,7 +111,9 @@ class TCPSocket(Stream):
 
     @property
     def local(self) -> Optional[Address]:
-        """Our address, None before connect and after close."""
+        """Our address, None before connect (to a name: before on_connect) and after close."""
+        if self._local is not None:
+            return self._local
         try:
             return Address.from_sockaddr(self.sock.getsockname())
         except (OSError, AttributeError):
@@ -108,17 +121,50 @@ class TCPSocket(Stream):
 
     @property
     def peer(self) -> Optional[Address]:
-        """The peer's address (kept after close), None before connect."""
+        """The peer's address (kept after close), None before connect. Of a name: the name's, then of what connected."""
         if self._peer is not None and not isinstance(self._peer, Address):
             self._peer = Address.from_sockaddr(self._peer)
         return self._peer
 
+    def _announce(self, peer: Optional[Address], local: Optional[Address]) -> None:
+        """Has the addresses that a proxy tells (not None) stand in the place of the kernel's."""
+        self._peer = self._peer if peer is None else peer
+        self._local = local
+
+    def _look(self) -> None:
+        """Reads what may just have come, without waiting for the selector to say so."""
+        if self._reader is not None:
+            self._reader(0)
+
     def _option(self, verb: str, level: int, option: int, on: bool) -> None:
         self._check()
-        if self.sock is None:
+        if self._link == DOWN:
             raise StateError("%s() before connect()" % verb, "connect first", "start, then send")
-        if self._phase == OPEN and self.sock.family != AF_UNIX:
-            self.sock.setsockopt(level, option, on)
+        if self._phase == OPEN:
+            if self._race is not None:
+                self._race.set_option(level, option, on)
+            elif self.sock is not None and self.sock.family != AF_UNIX:
+                self.sock.setsockopt(level, option, on)
+
+    def _connect_name(self, target: Address) -> None:
+        from .connect import Race
+
+        self._race = Race(self.loop, target, self._raced)
+        self._link = CONNECTING
+        self._activate()
+        self._race.resolve()
+
+    def _raced(self, sock: Any, address: Optional[Address], error: Optional[NetError]) -> None:
+        self._race = None
+        if self._link != CONNECTING:  # a deadline passed in this very turn
+            if sock is not None:
+                sock.close()
+        elif error is not None:
+            self._break(error)
+        else:
+            self._peer = address
+            self.sock, self._fd, self._recv = sock, sock.fileno(), sock.recv  # active already, or in a TLSSocket's care
+            self._up()
 
     def _connected(self) -> None:
         if self._link != CONNECTING or self._phase > CLOSING:
@@ -126,7 +172,11 @@ class TCPSocket(Stream):
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             self._connect_failed(OSError(error, os.strerror(error)))
-            return
+        else:
+            self._up()
+
+    def _up(self) -> None:
+        """Connected: what was queued goes out, and reading begins."""
         self._stop_connect_timer()
         self._link = UP
         self._flush()
@@ -138,14 +188,12 @@ class TCPSocket(Stream):
 
     def _connect_late(self, timeout: float) -> None:
         if self._link == CONNECTING:
-            self._connect_failed(Deadline("not connected within %g s" % timeout))
+            late = Deadline("not connected within %g s" % timeout)
+            self._break(connect_error(self._peer, self._race.attempts(late) if self._race else [(self._peer, late)]))
 
     def _connect_failed(self, exc: OSError) -> None:
         if self._link == CONNECTING:
-            failure = ConnectError("cannot connect to %s: %s" % (self._peer, exc.strerror or exc), [(self._peer, exc)])
-            failure.__cause__ = exc
-            failure.errno = exc.errno
-            self._break(failure)
+            self._break(connect_error(self._peer, [(self._peer, exc)]))
 
     def _stop_connect_timer(self) -> None:
         if self._connect_timer is not None:
@@ -154,6 +202,9 @@ class TCPSocket(Stream):
 
     def _silence(self) -> None:
         self._stop_connect_timer()
+        if self._race is not None:
+            self._race.abort()
+            self._race = None
         super()._silence()
 
     def _name(self) -> str:
@@ -314,6 +365,20 @@ class TCPListener(Handle):
         if getattr(self, "sock", None) is not None and self._active and self._phase == OPEN and not self.loop._forked:
             self.sock.close()  # first: the warning may be an error
             warnings.warn("%r was collected without close()" % self, ResourceWarning, 1, self)
+
+
+def connect_error(target: Address, attempts: Sequence[Tuple[Address, OSError]]) -> ConnectError:
+    """What on_error gets when none of `attempts`, (address, exception) pairs, has connected to `target`."""
+    last = attempts[-1][1]
+    if len(attempts) == 1:
+        why = str(last.strerror or last)
+    else:
+        tried = ["%s (%s)" % (address, exc.strerror or exc) for address, exc in attempts]
+        why = "%d addresses failed: %s" % (len(tried), ", ".join(tried))
+    failure = ConnectError("cannot connect to %s: %s" % (target, why), attempts)
+    failure.__cause__ = last
+    failure.errno = last.errno
+    return failure
 
 
 def _duplicate(fd: int) -> socket.socket:

@@ -177,10 +177,12 @@ def test_a_second_connect_is_state_error(loop, state):
         client.connect(listener.address)
 
 
-def test_a_name_is_value_error_and_the_socket_lives(loop):
+def test_what_is_no_address_is_value_error_and_the_socket_lives(loop):
     client = icey.TCPSocket(loop)
-    with pytest.raises(ValueError, match="is a name"):
-        client.connect("name.invalid", 80)
+    for wrong in (("name.invalid", 65536), ("name.invalid",), ("na\0me", 80)):
+        with pytest.raises(ValueError):
+            client.connect(*wrong)
+    assert client.peer is None
     client.connect(echoing(loop).address)
     client.on_connect += lambda client: client.close()
     loop.run()

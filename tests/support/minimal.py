@@ -17,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 RUNS = {
     "logging": ["tests/smoke", "tests/base", "tests/net", "tests/tools", "tests/http/test_accesslog.py"],
     "ssl": ["tests/smoke", "tests/test_imports.py", "tests/test_minimal.py"],
-    "threading": ["tests/smoke", "tests/base", "tests/tools", "tests/test_minimal.py"],
+    "threading": ["tests/smoke", "tests/base", "tests/net", "tests/tools", "tests/test_minimal.py"],
     "signal": ["tests/smoke", "tests/base/test_application.py", "tests/tools", "tests/test_minimal.py"],
     "zlib": ["tests/smoke", "tests/http/test_static.py", "tests/test_minimal.py"],
     "plain": [],
