@@ -60,14 +60,10 @@ class Stream(Handle):
         self.sock: Any = None
         self._link, self._out = DOWN, SENDING
         self._queue: Optional[WriteQueue] = None
-        self._interest = 0
-        self._fd = -1
+        self._interest, self._fd = 0, -1
         self._reader: Optional[Callable[[int], Any]] = None
         self._sink: Any = None
-        self._paused = False
-        self._discard = False
-        self._ended = False
-        self._drain_due = False
+        self._paused = self._discard = self._ended = self._drain_due = False
         self._taken_at = 0.0
         self._close_timer: Optional[Timer] = None
         self._dones: Optional[List[Callable[[], Any]]] = None
@@ -149,8 +145,9 @@ class Stream(Handle):
             parts = parts or [b""]
         elif self.max_queue is not None and queue.size and queue.size + sum(map(len, parts)) > self.max_queue:
             self._drain_due = True
+            size, parts, data = sum(map(len, parts)), [], None  # the traceback keeps no view of them alive
             raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
-                            % (queue.size, sum(map(len, parts)), self.max_queue))
+                            % (queue.size, size, self.max_queue))
         elif not parts:  # an empty send behind others: done when they are
             parts = [b""]
         keep = self.loop._read_buffer.keep if borrowed else own
@@ -487,8 +484,10 @@ class Stream(Handle):
         self._queue = None
 
     def _closed_now(self) -> None:
-        self._run_dones()
-        super()._closed_now()
+        try:
+            self._run_dones()
+        finally:
+            super()._closed_now()
         if self._sink is not None:
             sink, self._sink = self._sink, None
             self._guard(sink.on_close)
