@@ -1,8 +1,9 @@
 """Packets: what flows through a PacketStream.
 
-    Packet       the base: `flags`, `size`, `data`, `clone()`, `retain()`. Derive your own and implement `clone`
-    RawPacket    bytes: owned when made of `bytes`, borrowed when made of anything mutable
-    FlagPacket   no payload, flags alone
+    Packet           the base: `flags`, `size`, `data`, `clone()`, `retain()`. Derive your own and implement `clone`
+    RawPacket        bytes: owned when made of `bytes`, borrowed when made of anything mutable
+    DatagramPacket   a RawPacket with an address: who sent it, or where it is to go
+    FlagPacket       no payload, flags alone
 
 A borrowed packet lives until the outermost `write()` or `emit()` that lent it returns; then it is revoked, and so is the
 view that its `data` was (but not a slice of that: Python cannot). `clone()` gives another packet that owns its data,
@@ -28,12 +29,15 @@ class PacketFlags:
 
 
 class Packet:
-    """The base of packets. `borrowed`: whether its data is somebody else's. `data`: bytes-like, empty where it has none."""
+    """The base of packets. `borrowed`: whether its data is somebody else's. `data`: bytes-like, empty where it has none.
+    `address`: of a DatagramPacket.
+    """
 
     __slots__ = ("flags", "_lent")
 
     borrowed = False
     data: Any = b""
+    address: Any = None
 
     def __init__(self, flags: int = 0) -> None:
         self.flags = flags
@@ -132,6 +136,20 @@ class RawPacket(Packet):
 
     def __repr__(self) -> str:
         return "<RawPacket, revoked>" if self._data is None else super().__repr__()
+
+
+class DatagramPacket(RawPacket):
+    """A RawPacket with an `address`: who sent it, or where it is to go."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, data: Any, flags: int = 0, address: Any = None) -> None:
+        super().__init__(data, flags)
+        self.address = address
+
+    def clone(self) -> DatagramPacket:
+        """As RawPacket.clone, with the same address."""
+        return type(self)(bytes(self.data), self.flags, self.address)
 
 
 def packet_of(data: Any, flags: int = 0) -> Packet:

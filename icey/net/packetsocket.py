@@ -1,26 +1,30 @@
-"""PacketSocket: packets over a byte stream, both ways, cut by a framing.
+"""PacketSocket: packets over a byte stream, both ways, cut by a framing; or over a UDPSocket, each a datagram.
 
     framing            on the wire
     LengthPrefixed(4)  big-endian length of 1, 2, 4 or 8 bytes, then the packet
     Delimited(b"\\n")   the packet, then the delimiter, which no packet may hold
     Fixed(188)         packets of one size
+    None               a datagram, nothing else; its packet is a DatagramPacket, whose `address` is the sender's
 
 Rules: a received packet is borrowed: its data is lent until the `emit` that brings it returns. One past `most` bytes, and
-input that ends inside a packet, is an error of the stream (`on_error`, then `on_close`); nothing is dropped silently.
+input that ends inside a packet, is an error of the stream (`on_error`, then `on_close`); a datagram that was truncated is no
+packet, it is told by the socket's `on_error`. Nothing is dropped silently.
 """
 
 from __future__ import annotations
 
 from ..base.buffer import flat
-from ..base.errors import PeerClosed, ProtocolError
-from ..base.packet import FlagPacket, Packet, PacketFlags, RawPacket
+from ..base.errors import NetError, PeerClosed, ProtocolError
+from ..base.packet import DatagramPacket, FlagPacket, Packet, PacketFlags, RawPacket
 from ..base.packetadapter import PacketProcessor, PacketStreamAdapter
+from .udp import UDPSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple, Union
+    from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
 
     from ..base.loop import Loop
+    from ..base.signal import Signal
     from ..base.stream import Stream
 
     Framing = Union["LengthPrefixed", "Delimited", "Fixed"]
@@ -101,11 +105,15 @@ class PacketSocket(PacketStreamAdapter):
     """A Stream as a source of packets, and a place to send them to. `sink()` is the same as a stage of a PacketStream.
 
     It reads from `start()` to `stop()`; the end of the input is a FINAL packet. The stream stays its owner's to close.
+    A UDPSocket in the place of the stream has no framing and no end but its close.
     """
 
-    def __init__(self, stream: Stream, framing: Framing) -> None:
-        self.stream = stream
-        self.framing = framing
+    def __init__(self, stream: Union[Stream, UDPSocket], framing: Optional[Framing] = None) -> None:
+        if (framing is None) != isinstance(stream, UDPSocket):
+            raise ValueError("a stream needs a framing, LengthPrefixed() for one" if framing is None else
+                             "a datagram is a packet as it is: leave the framing out")
+        self.stream: Any = stream
+        self.framing: Any = framing
         self.loop: Loop = stream.loop
         self._rest = bytearray()  # of a packet that is incomplete
         self._started = self._ended = self._broken = False
@@ -113,9 +121,8 @@ class PacketSocket(PacketStreamAdapter):
     def start(self) -> None:
         """Reads packets from the stream from now on."""
         if not self._started:
-            self.stream.on_recv.attach(self._received)
-            self.stream.on_end.attach(self._end)
-            self.stream.on_close.attach(self._end)
+            for signal, slot in self._slots():
+                signal.attach(slot)
             self._started = True
             if self._rest:  # what came before stop(): there may be whole packets
                 self.loop.call_soon(self._received, self.stream, b"")
@@ -123,25 +130,46 @@ class PacketSocket(PacketStreamAdapter):
     def stop(self) -> None:
         """Reads no more; what is incomplete is kept."""
         if self._started:
-            self.stream.on_recv.detach(self._received)
-            self.stream.on_end.detach(self._end)
-            self.stream.on_close.detach(self._end)
+            for signal, slot in self._slots():
+                signal.detach(slot)
             self._started = False
 
-    def send(self, packet: Any) -> bool:
+    def send(self, packet: Any, address: Any = None) -> bool:
         """Sends a packet, or bytes, in its frame, keeping its own; returns and raises as Stream.send_owned does.
 
-        ValueError for one that the framing cannot carry.
+        ValueError for one that the framing cannot carry. address: for datagrams alone, where to, unless the packet has an
+        address of its own; a connected socket sends to its peer whatever the packet says.
         """
         data = flat(packet.data if isinstance(packet, RawPacket) else packet)
+        if self.framing is None:
+            own = packet.address if isinstance(packet, Packet) and self.stream.peer is None else None
+            return bool(self.stream.send_owned(data, address if own is None else own))
+        if address is not None:
+            raise ValueError("a packet on a stream goes to the peer: leave the address out")
         most = getattr(self.framing, "most", None)
         if most is not None and len(data) > most:
             raise ValueError("a packet of %d bytes, more than %d" % (len(data), most))
-        return self.stream.send_owned(self.framing.wrap(data))
+        return bool(self.stream.send_owned(self.framing.wrap(data)))
 
     def sink(self) -> PacketProcessor:
         """A stage that sends each packet here and passes it on."""
         return _Sink(self)
+
+    def _slots(self) -> Iterator[Tuple[Signal, Callable[..., None]]]:
+        """What `start` attaches where."""
+        if self.framing is None:
+            yield self.stream.on_recv, self._arrived
+        else:
+            yield self.stream.on_recv, self._received
+            yield self.stream.on_end, self._end
+        yield self.stream.on_close, self._end
+
+    def _arrived(self, udp: UDPSocket, view: memoryview, address: Any) -> None:
+        if udp.truncated:
+            udp._tell(NetError("a datagram from %s was longer than max_size %d: no packet was made of it"
+                               % (address, udp.max_size)))
+        else:
+            self.emit(DatagramPacket(view, 0, address))
 
     def _received(self, stream: Stream, view: Any) -> None:
         if not self._started:  # a call made by start(), and stop() came first
