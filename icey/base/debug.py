@@ -69,6 +69,6 @@ def unclosed(handle: Any) -> None:
     """Warns of a handle that is collected with its socket open, and closes that."""
     import warnings
 
-    made = ", made at\n%s" % handle._site if handle._site else ""
+    text = "%r was collected without close()%s" % (handle, ", made at\n%s" % handle._site if handle._site else "")
     handle.sock.close()  # first: the warning may be an error
-    warnings.warn("%r was collected without close()%s" % (handle, made), ResourceWarning, 2, handle)
+    warnings.warn(text, ResourceWarning, 2, handle)

@@ -134,6 +134,13 @@ class Handle:
     def _silence(self) -> None:
         """Stops events at once: nothing is delivered after this but on_error and on_close."""
 
+    def _mute(self) -> None:
+        """Nothing is delivered any more but on_error and on_close."""
+        for name, signal in (self._signals or {}).items():
+            if name not in ("on_error", "on_close"):
+                for slot in signal._slots:
+                    slot.fn = None
+
     def _free(self) -> None:
         """Gives the resources back; called once, by the loop's closing phase."""
 

@@ -463,13 +463,6 @@ class Stream(Handle):
             self._close_timer.abort()
             self._close_timer = None
 
-    def _mute(self) -> None:
-        """Nothing is delivered any more but on_error and on_close."""
-        for name, signal in (self._signals or {}).items():
-            if name not in ("on_error", "on_close"):
-                for slot in signal._slots:
-                    slot.fn = None
-
     def _silence(self) -> None:
         self._mute()
         self._stop_close_timer()

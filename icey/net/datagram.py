@@ -16,12 +16,12 @@ Not here: the queue (datagramqueue.py), and what an address is: a subclass has `
 from __future__ import annotations
 
 import errno
-import warnings
 from _thread import get_ident
 from collections import deque
 
 from ..base import log
 from ..base.buffer import READ_SIZE, own
+from ..base.debug import unclosed
 from ..base.errors import BorrowError, Deadline, NetError, QueueFull
 from ..base.handle import FINISHING, OPEN, Handle, wrong_thread
 from ..base.limits import DEFAULTS
@@ -374,13 +374,6 @@ class DatagramSocket(Handle):
             self._later(self._tell, Deadline("close: %d bytes not taken by the kernel within %g s" % (self.queued, limit)))
             self._finish()
 
-    def _mute(self) -> None:
-        """Nothing is delivered any more but on_error and on_close."""
-        for name, signal in (self._signals or {}).items():
-            if name not in ("on_error", "on_close"):
-                for slot in signal._slots:
-                    slot.fn = None
-
     def _silence(self) -> None:
         self._mute()
         for timer in (self._close_timer, self._rest_timer):
@@ -400,9 +393,5 @@ class DatagramSocket(Handle):
             super()._closed_now()
 
     def __del__(self) -> None:
-        sock = getattr(self, "sock", None)
-        if sock is not None and self._phase < FINISHING and not self.loop._forked:
-            made = ", made at\n%s" % self._site if self._site else ""
-            text = "%r was collected without close()%s" % (self, made)
-            sock.close()  # first: the warning may be an error
-            warnings.warn(text, ResourceWarning, 1, self)
+        if getattr(self, "sock", None) is not None and self._phase < FINISHING and not self.loop._forked:
+            unclosed(self)
