@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .base.handle import Handle as Handle
     from .base.limits import Limits as Limits
     from .base.loop import Loop as Loop
+    from .base.packet import DatagramPacket as DatagramPacket
     from .base.packet import FlagPacket as FlagPacket
     from .base.packet import Packet as Packet
     from .base.packet import PacketFlags as PacketFlags
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from .net import tls as tls
     from .net.adapter import Adapter as Adapter
     from .net.address import Address as Address
+    from .net.dns import resolve as resolve
+    from .net.networks import Networks as Networks
     from .net.packetsocket import Delimited as Delimited
     from .net.packetsocket import Fixed as Fixed
     from .net.packetsocket import LengthPrefixed as LengthPrefixed
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from .net.tcp import TCPSocket as TCPSocket
     from .net.tls import TLSSocket as TLSSocket
     from .net.tls import start_tls as start_tls
+    from .net.udp import UDPSocket as UDPSocket
 
 _HOME = {
     "base.application": "run",
@@ -80,7 +84,7 @@ _HOME = {
     "base.handle": "Handle",
     "base.limits": "Limits",
     "base.loop": "Loop",
-    "base.packet": "FlagPacket Packet PacketFlags RawPacket",
+    "base.packet": "DatagramPacket FlagPacket Packet PacketFlags RawPacket",
     "base.packetadapter": "PacketProcessor PacketRetention PacketStreamAdapter",
     "base.packetio": "FileSource StreamSink StreamSource TimerSource",
     "base.packetqueue": "AsyncPacketQueue SyncPacketQueue",
@@ -93,9 +97,12 @@ _HOME = {
     "base.timer": "Idler Timer",
     "net.adapter": "Adapter",
     "net.address": "Address",
+    "net.dns": "resolve",
+    "net.networks": "Networks",
     "net.packetsocket": "Delimited Fixed LengthPrefixed PacketSocket",
     "net.tcp": "TCPListener TCPSocket",
     "net.tls": "TLSSocket start_tls",
+    "net.udp": "UDPSocket",
     "http": "",
 }
 _LAZY = {name: module for module, names in _HOME.items() for name in names.split()}

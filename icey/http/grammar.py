@@ -132,6 +132,12 @@ def valid_host(text: str) -> bool:
     return literal is None or is_ipv6(literal) or _FUTURE_IP(literal) is not None
 
 
+def is_ipv4(text: str) -> bool:
+    """Whether `text` is an IPv4 address: four decimal numbers without leading zeros (RFC 3986 section 3.2.2)."""
+    numbers = text.split(".")
+    return len(numbers) == 4 and all(_octet(number) for number in numbers)
+
+
 def is_ipv6(text: str) -> bool:
     """Whether `text` is an IPv6 address (RFC 3986 section 3.2.2), without a zone."""
     halves = text.split("::")
@@ -141,8 +147,7 @@ def is_ipv6(text: str) -> bool:
     for index, half in enumerate(halves):
         parts = half.split(":") if half else []
         if parts and "." in parts[-1] and index == len(halves) - 1:
-            numbers = parts.pop().split(".")
-            if len(numbers) != 4 or not all(_octet(number) for number in numbers):
+            if not is_ipv4(parts.pop()):
                 return False
             groups += 2
         if not all(re.fullmatch("[0-9A-Fa-f]{1,4}", part) for part in parts):

@@ -38,8 +38,9 @@ class Server(Handle):
     """An HTTP/1.1 server. Where: host and port, an Address, text for Address.parse, or a TCPListener (taken over).
 
     limits: Limits. reuse_port: several processes share the port. responder: a Responder class (or any callable of an
-    exchange), made once a request. name: the Server header, "" for none. tls: an ssl.SSLContext for https, see tls.server_context.
-    proxy_protocol: the peers (IP addresses, networks, "unix") whose connections begin with a PROXY header, and must.
+    exchange), made once a request. name: the Server header, "" for none. tls: an ssl.SSLContext for https, see
+    tls.server_context. proxy_protocol: the peers (IP addresses, networks, "unix") whose connections begin with a PROXY header,
+    and must.
     """
 
     __slots__ = (
