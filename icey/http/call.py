@@ -24,7 +24,7 @@ from .url import URL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional
+    from typing import Any, Callable, List, Optional, Tuple
 
     from ..base.timer import Timer
     from .client import Client
@@ -53,9 +53,11 @@ class Call(Handle):
     __slots__ = (
         "client", "method", "url", "headers", "response", "redirects", "tls", "wants_fresh", "received", "total",
         "_done", "_body", "_auth", "_challenged", "_retried", "_connection", "_timer", "_next", "_ignored", "_pieces", "_size",
-        "_decoder", "_download",
+        "_decoder", "_download", "_once",
     )
 
+    on_sent = Event("on_sent(call, head): a request went out, with this head (bytes); again for each redirect and retry")
+    on_interim = Event("on_interim(call, response): an answer that is not the last: a redirect, or a challenge that is met")
     on_headers = Event("on_headers(call): the answer's head is here, in call.response; redirects are not told")
     on_payload = Event("on_payload(call, view): a piece of the body, decoded; lent until the slots return")
     on_progress = Event("on_progress(call, received, total): so many bytes of the body as sent, of total or None")
@@ -85,6 +87,7 @@ class Call(Handle):
         self._size = 0
         self._decoder: Optional[Decoder] = None
         self._download: Optional[Download] = None
+        self._once: Optional[Tuple[str, str]] = None  # credentials for the next request alone
 
     def save_to(self, target: Any) -> None:
         """Has the answer's body, decoded, written to a path (by a temporary file, renamed when complete) or a binary file."""
@@ -130,6 +133,9 @@ class Call(Handle):
             if cookies:
                 given = headers.get("cookie")
                 headers["Cookie"] = cookies if given is None else given + "; " + cookies
+        if self._once is not None:
+            headers[self._once[0]] = self._once[1]
+            self._once = None
         if self._auth is not None and "authorization" not in headers:
             credentials = self._auth.first(self.method, self.url)
             if credentials is not None:
@@ -143,6 +149,9 @@ class Call(Handle):
 
     # what the connection tells
 
+    def _sent(self, head: bytes) -> None:
+        self._emit("on_sent", self, head)
+
     def _headers(self, connection: PooledConnection) -> None:
         response = connection.response
         assert response is not None
@@ -154,7 +163,9 @@ class Call(Handle):
         except ProtocolError as exc:
             self._give_up(exc)
             return
-        if self._next is None:
+        if self._next is not None:
+            self._emit("on_interim", self, response)
+        else:
             coding = response.headers.get("content-encoding")
             if coding is not None and self.client.decode and self.method != "HEAD":
                 self._decoder = _decoder_for(",".join(response.headers.get_all("content-encoding")), self.client.max_body)
@@ -243,7 +254,8 @@ class Call(Handle):
         if self.redirects >= self.client.redirects:
             raise BadResponse("more than %d redirects" % self.client.redirects)
         try:
-            url = self.url.join(location)
+            # a field's text is its octets, and some servers send a path in plain UTF-8
+            url = self.url.join(location.encode("latin-1").decode("utf-8", "surrogateescape"))
         except ValueError as exc:
             raise BadResponse("a redirect to %r: %s" % (location[:200], exc)) from exc
         if url.scheme not in ("http", "https"):
@@ -298,10 +310,8 @@ class Call(Handle):
             self._settle(None, StateError("the server asks for credentials, and the body cannot be sent twice",
                                           "pass bytes or a seekable file", "a body is sent once"))
             return
-        self.headers[name] = value
+        self._once = (name, value)
         self._acquire()
-        if self._phase == OPEN:
-            self._without((name.lower(),))  # it was for this one request
 
     def _follow(self) -> None:
         follow, self._next = self._next, None

@@ -72,6 +72,7 @@ class ClientConnection(Stateful, Handle):
     MOVES = states.CLIENT_MOVES
 
     on_connect = Event("on_connect(conn): connected, TLS included")
+    on_sent = Event("on_sent(conn, head): a request went out, with this head (bytes)")
     on_interim = Event("on_interim(conn, response): a 1xx answer; the final one follows")
     on_headers = Event("on_headers(conn): the answer's head is here, in conn.response")
     on_payload = Event("on_payload(conn, view): a piece of the answer's body; lent until the slots return")
@@ -215,8 +216,8 @@ class ClientConnection(Stateful, Handle):
 
     def _look_again(self) -> None:
         """Reads what may just have come, the server's end perhaps."""
-        if self.stream is not None and self.stream._reader is not None:
-            self.stream._reader(0)
+        if self.stream is not None:
+            self.stream._look()
 
     # the connection
 
@@ -334,7 +335,9 @@ class ClientConnection(Stateful, Handle):
         self._state = IDLE if keep else CLOSING
         self._total_due = None
         self._tell_complete()
-        if not keep:
+        if unsent:  # nobody reads the rest of the request
+            self.abort()
+        elif not keep:
             self.close()
 
     def _upgrade_answered(self, response: Response) -> None:
@@ -360,6 +363,9 @@ class ClientConnection(Stateful, Handle):
             self.close()
 
     # telling; the pool's connection overrides these
+
+    def _tell_sent(self, head: bytes) -> None:
+        self._emit("on_sent", self, head)
 
     def _tell_headers(self) -> None:
         self._emit("on_headers", self)

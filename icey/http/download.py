@@ -1,7 +1,8 @@
 """Download: an answer's body on its way into a file.
 
 Rule: under its name the file is there whole or not at all: the bytes go into a temporary file beside it, which is renamed when
-the answer is complete, and removed when it fails. A file object is written to as it is, and stays its owner's to close.
+the answer is complete, and removed when it fails. A link is followed. What is there and is no plain file (a device, a pipe) is
+written to as it is; so is a file object, which stays its owner's to close.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ class Download:
     """Into `target`: a path or a binary file. OSError where that cannot be written."""
 
     def __init__(self, target: Any) -> None:
-        self._path: Optional[str] = None
-        self._part: Optional[str] = None
+        self._path: Optional[str] = None  # None: not ours to close
+        self._part: Optional[str] = None  # the temporary file
         self.file: BinaryIO
         if hasattr(target, "write"):
             self.file = target
             return
-        self._path = os.fsdecode(target)
+        self._path = os.path.realpath(os.fsdecode(target))
         if os.path.isdir(self._path):
             raise IsADirectoryError("%r is a folder, a file's name is needed" % self._path)
+        if os.path.exists(self._path) and not os.path.isfile(self._path):
+            self.file = open(self._path, "wb")
+            return
         folder, name = os.path.split(self._path)
-        self._part = os.path.join(folder, ".%s.%s.part" % (name[:200], os.urandom(4).hex()))
+        self._part = os.path.join(folder, ".%s.%s.part" % (name[:60], os.urandom(4).hex()))  # 60: of 4 bytes each, at the worst
         self.file = open(self._part, "xb")
 
     def write(self, data: Any) -> None:
@@ -39,8 +43,11 @@ class Download:
 
     def commit(self) -> None:
         """All is there: it gets its name."""
-        if self._path is None or self._part is None:
+        if self._path is None:
             self.file.flush()
+            return
+        if self._part is None:
+            self.file.close()
             return
         part, self._part = self._part, None
         try:
@@ -52,7 +59,12 @@ class Download:
 
     def discard(self) -> None:
         """It failed: nothing is left behind."""
-        if self._part is not None:
-            part, self._part = self._part, None
-            self.file.close()
-            os.unlink(part)
+        part, self._part = self._part, None
+        try:
+            if self._path is not None:
+                self.file.close()
+        except OSError:  # what it held back could not be written, nor is it wanted
+            pass
+        finally:
+            if part is not None:
+                os.unlink(part)

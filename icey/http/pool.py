@@ -43,6 +43,10 @@ class PooledConnection(ClientConnection):
         self.uses = 0
         self.idle_since = 0.0
 
+    def _tell_sent(self, head: bytes) -> None:
+        if self.call is not None:
+            self.call._sent(head)
+
     def _tell_headers(self) -> None:
         if self.call is not None:
             self.call._headers(self)
@@ -149,8 +153,7 @@ class Pool:
         """Gives what is free to those who wait, first come first served, where an origin has room."""
         for _ in range(len(self._waiting)):
             if self._waiting:
-                call = self._waiting.popleft()
-                self.acquire(call, call.wants_fresh)
+                self._waiting.popleft()._acquire()
 
     def _free_one(self, call: Call, fresh: bool) -> Optional[PooledConnection]:
         url, origin = call.url, call.url.origin

@@ -64,6 +64,7 @@ class Upload:
         length, told = self._framed(has_body)
         self._framing = framing = Framing(length if has_body else 0)
         head = request_head(request, connection.url, connection.proxy, told)
+        sent = head
         connection._wire.expect(request.method)
         self.stage = FLOWING
         if has_body and str(request.headers.get("expect", "")).lower() == "100-continue":
@@ -73,6 +74,9 @@ class Upload:
             if first is not None:
                 head += b"".join(framing.wrap(first))
         connection._stream()._write(head, None, False)
+        connection._tell_sent(sent)
+        if self.stage == DONE:  # closed meanwhile
+            return
         if not has_body:
             self._finish()
         elif self.stage == FLOWING:
