@@ -318,7 +318,7 @@ class ClientConnection(Stateful, Handle):
 
     def _completed(self) -> None:
         """The answer is whole."""
-        if self.closing:
+        if self.closing or self._state is UPGRADED:
             return
         upload, self._upload = self._upload, None
         assert upload is not None

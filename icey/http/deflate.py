@@ -1,0 +1,149 @@
+"""permessage-deflate (RFC 7692; optional: needs `zlib`): what is agreed on, and messages packed and unpacked.
+
+    agreed, answer = accept_offer(header)              # a server's side: (None, "") where nothing can be agreed on
+    agreed = check_answer(header)                      # a client's side, to OFFER
+    deflate = Deflate(agreed, client=False)
+
+Memory, a connection: to pack 256 KiB with a window of 15 bits (1 << (bits + 2), and 128 KiB for memory level 8), to unpack
+32 KiB (1 << bits); `no_context_takeover` frees both between messages.
+
+Rules: a parameter that is unknown, doubled or out of range declines the offer (a server), or fails the handshake (a client). A
+window of 8 bits cannot be had from zlib: such an offer is declined. What is unpacked is bounded while it is unpacked.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from ..base.errors import WebSocketError
+from .wshandshake import parse_extensions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+    Params = Dict[str, Optional[str]]
+
+NAME = "permessage-deflate"
+OFFER = NAME + "; client_max_window_bits"
+
+INVALID_DATA, TOO_BIG = 1007, 1009
+END = b"\x00\x00\xff\xff"
+PIECE = 65536
+PACK_FROM = 64  # bytes: shorter messages go as they are
+
+_SERVER_NO, _CLIENT_NO = "server_no_context_takeover", "client_no_context_takeover"
+_SERVER_BITS, _CLIENT_BITS = "server_max_window_bits", "client_max_window_bits"
+_LEAST, _MOST = 9, 15
+
+
+class Agreed:
+    """What both sides agreed on: whose context lives on between messages, and each one's window bits (9 to 15)."""
+
+    __slots__ = ("server_takeover", "client_takeover", "server_bits", "client_bits")
+
+    def __init__(
+        self, server_takeover: bool = True, client_takeover: bool = True, server_bits: int = 15, client_bits: int = 15
+    ) -> None:
+        self.server_takeover = server_takeover
+        self.client_takeover = client_takeover
+        self.server_bits = server_bits
+        self.client_bits = client_bits
+
+
+def accept_offer(values: List[str]) -> Tuple[Optional[Agreed], str]:
+    """The first offer of Sec-WebSocket-Extensions values that can be met, and the answer to it; (None, "") for none."""
+    for name, params in parse_extensions(values):
+        if name != NAME or params is None or not _known(params):
+            continue
+        server_bits, client_bits = _bits(params, _SERVER_BITS, False), _bits(params, _CLIENT_BITS, True)
+        if server_bits is None or client_bits is None:
+            continue
+        agreed = Agreed(_SERVER_NO not in params, _CLIENT_NO not in params, server_bits, client_bits)
+        answer = [NAME]
+        answer += [name for name in (_SERVER_NO, _CLIENT_NO) if name in params]
+        if _SERVER_BITS in params:
+            answer.append("%s=%d" % (_SERVER_BITS, server_bits))
+        if params.get(_CLIENT_BITS) is not None:
+            answer.append("%s=%d" % (_CLIENT_BITS, client_bits))
+        return agreed, "; ".join(answer)
+    return None, ""
+
+
+def check_answer(values: List[str]) -> Optional[Agreed]:
+    """What a server's answer to OFFER agrees on, None for nothing; ValueError for one that was not offered."""
+    answers = parse_extensions(values)
+    if not answers:
+        return None
+    name, params = answers[0]
+    if len(answers) > 1 or name != NAME or params is None or not _known(params):
+        raise ValueError("the server chose an extension that was not offered: %s" % ", ".join(values))
+    server_bits, client_bits = _bits(params, _SERVER_BITS, False), _bits(params, _CLIENT_BITS, False)
+    if server_bits is None or client_bits is None:
+        raise ValueError("the server's window bits cannot be: %s" % ", ".join(values))
+    return Agreed(_SERVER_NO not in params, _CLIENT_NO not in params, server_bits, client_bits)
+
+
+def _known(params: Params) -> bool:
+    return all(name in (_SERVER_BITS, _CLIENT_BITS) or (name in (_SERVER_NO, _CLIENT_NO) and value is None)
+               for name, value in params.items())
+
+
+def _bits(params: Params, name: str, bare: bool) -> Optional[int]:
+    """The window bits of a parameter: 15 without it; None where its value cannot be met. bare: whether it may have none."""
+    if name not in params:
+        return _MOST
+    value = params[name]
+    if value is None:
+        return _MOST if bare else None
+    if not (value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 3):
+        return None
+    return int(value) if _LEAST <= int(value) <= _MOST else None
+
+
+class Deflate:
+    """Packs and unpacks the messages of one connection."""
+
+    __slots__ = ("_out_takeover", "_in_takeover", "_out_bits", "_in_bits", "_packer", "_unpacker")
+
+    def __init__(self, agreed: Agreed, *, client: bool) -> None:
+        ours, theirs = (agreed.client_takeover, agreed.client_bits), (agreed.server_takeover, agreed.server_bits)
+        if not client:
+            ours, theirs = theirs, ours
+        self._out_takeover, self._out_bits = ours
+        self._in_takeover, self._in_bits = theirs
+        self._packer: Any = None
+        self._unpacker: Any = None
+
+    def pack_message(self, data: Any) -> Optional[bytes]:
+        """A message packed; None: it goes as it is."""
+        if len(data) < PACK_FROM:
+            return None
+        packer = self._packer or zlib.compressobj(wbits=-self._out_bits)
+        packed: bytes = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+        self._packer = packer if self._out_takeover else None
+        return packed[:-4] if packed.endswith(END) else packed
+
+    def unpack(self, data: bytes, most: int) -> Iterator[bytes]:
+        """A piece of a packed message, in pieces. WebSocketError: damaged (1007), or over `most` bytes (1009)."""
+        unpacker = self._unpacker = self._unpacker or zlib.decompressobj(wbits=-self._in_bits)
+        while data:
+            try:
+                piece = unpacker.decompress(data, PIECE)
+            except zlib.error:
+                raise WebSocketError(INVALID_DATA, "a message whose compression is damaged") from None
+            data = unpacker.unconsumed_tail
+            if unpacker.eof:  # a final block (RFC 7692 section 7.2.3.3): the next one begins anew
+                data, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=-self._in_bits)
+                self._unpacker = unpacker
+            most -= len(piece)
+            if most < 0:
+                raise WebSocketError(TOO_BIG, "a message that unfolds to too much")
+            if piece:
+                yield piece
+
+    def unpack_end(self, most: int) -> Iterator[bytes]:
+        """The message is over."""
+        yield from self.unpack(END, most)
+        if not self._in_takeover:
+            self._unpacker = None
