@@ -107,7 +107,9 @@ class Deadline(NetError, TimeoutError):
 
 
 class ProtocolError(IceyError, ValueError):
-    """The peer sent what its protocol forbids."""
+    """The peer sent what its protocol forbids. `response`: the HTTP answer that says so, where there is one."""
+
+    response: Any = None
 
 
 class HttpError(ProtocolError):

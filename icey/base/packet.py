@@ -23,9 +23,13 @@ CONTRACT = "PacketStream is zero-copy until a boundary"
 
 
 class PacketFlags:
-    """Bits of `packet.flags`. FINAL: the last packet of its stream, which stops behind it. From 1 << 8 on they are yours."""
+    """Bits of `packet.flags`. FINAL: the last packet of its stream, which stops behind it. TEXT: its data is UTF-8 text.
+
+    From 1 << 8 on they are yours.
+    """
 
     FINAL = 1
+    TEXT = 2
 
 
 class Packet:

@@ -26,15 +26,25 @@ if TYPE_CHECKING:
     from .message import Response as Response
     from .multipartencoder import FilePart as FilePart
     from .multipartencoder import MultipartEncoder as MultipartEncoder
+    from .packetends import ExchangeSource as ExchangeSource
+    from .packetends import WebSocketSink as WebSocketSink
+    from .packetends import WebSocketSource as WebSocketSource
+    from .packetizers import ChunkedAdapter as ChunkedAdapter
+    from .packetizers import EventPacket as EventPacket
+    from .packetizers import MultipartAdapter as MultipartAdapter
+    from .packetizers import SseAdapter as SseAdapter
     from .parser import Parser as Parser
     from .server import Responder as Responder
     from .server import Server as Server
     from .states import ClientState as ClientState
     from .states import ServerState as ServerState
+    from .states import WebSocketState as WebSocketState
     from .static import StaticFiles as StaticFiles
     from .url import URL as URL
     from .urlencoded import parse_urlencoded as parse_urlencoded
     from .urlencoded import urlencode as urlencode
+    from .websocket import WebSocketCore as WebSocketCore
+    from .wssocket import WebSocket as WebSocket
 
 _HOME = {
     "accesslog": "AccessLog",
@@ -52,12 +62,16 @@ _HOME = {
     "headers": "Headers",
     "message": "Request Response",
     "multipartencoder": "FilePart MultipartEncoder",
+    "packetends": "ExchangeSource WebSocketSink WebSocketSource",
+    "packetizers": "ChunkedAdapter EventPacket MultipartAdapter SseAdapter",
     "parser": "Parser",
     "server": "Responder Server",
-    "states": "ClientState ServerState",
+    "states": "ClientState ServerState WebSocketState",
     "static": "StaticFiles",
     "url": "URL",
     "urlencoded": "parse_urlencoded urlencode",
+    "websocket": "WebSocketCore",
+    "wssocket": "WebSocket",
 }
 _LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
 

@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692; optional: needs `zlib`): what is agreed on, and messages packed and unpacked.
 
-    agreed, answer = accept_offer(header)              # a server's side: (None, "") where nothing can be agreed on
-    agreed = check_answer(header)                      # a client's side, to OFFER
+    agreed, answer = accept_offer(offers)      # a server's side, of parsed extensions; (None, "") where none can be met
+    agreed = check_answer(answers)             # a client's, to OFFER
     deflate = Deflate(agreed, client=False)
 
 Memory, a connection: to pack 256 KiB with a window of 15 bits (1 << (bits + 2), and 128 KiB for memory level 8), to unpack
@@ -16,11 +16,12 @@ from __future__ import annotations
 import zlib
 
 from ..base.errors import WebSocketError
-from .wshandshake import parse_extensions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+    from .wshandshake import Extension
 
     Params = Dict[str, Optional[str]]
 
@@ -51,10 +52,10 @@ class Agreed:
         self.client_bits = client_bits
 
 
-def accept_offer(values: List[str]) -> Tuple[Optional[Agreed], str]:
-    """The first offer of Sec-WebSocket-Extensions values that can be met, and the answer to it; (None, "") for none."""
-    for name, params in parse_extensions(values):
-        if name != NAME or params is None or not _known(params):
+def accept_offer(offers: List[Extension]) -> Tuple[Optional[Agreed], str]:
+    """The first offer that can be met, and the answer to it; (None, "") for none."""
+    for extension, params in offers:
+        if extension != NAME or params is None or not _known(params):
             continue
         server_bits, client_bits = _bits(params, _SERVER_BITS, False), _bits(params, _CLIENT_BITS, True)
         if server_bits is None or client_bits is None:
@@ -70,17 +71,14 @@ def accept_offer(values: List[str]) -> Tuple[Optional[Agreed], str]:
     return None, ""
 
 
-def check_answer(values: List[str]) -> Optional[Agreed]:
-    """What a server's answer to OFFER agrees on, None for nothing; ValueError for one that was not offered."""
-    answers = parse_extensions(values)
-    if not answers:
-        return None
-    name, params = answers[0]
-    if len(answers) > 1 or name != NAME or params is None or not _known(params):
-        raise ValueError("the server chose an extension that was not offered: %s" % ", ".join(values))
+def check_answer(answers: List[Extension]) -> Agreed:
+    """What a server's answer to OFFER agrees on; ValueError for one that was not offered, or cannot be met."""
+    extension, params = answers[0]
+    if len(answers) > 1 or extension != NAME or params is None or not _known(params):
+        raise ValueError("the server chose an extension that was not offered: %s" % ", ".join(name for name, _ in answers))
     server_bits, client_bits = _bits(params, _SERVER_BITS, False), _bits(params, _CLIENT_BITS, False)
     if server_bits is None or client_bits is None:
-        raise ValueError("the server's window bits cannot be: %s" % ", ".join(values))
+        raise ValueError("the server's window bits are not 9 to 15")
     return Agreed(_SERVER_NO not in params, _CLIENT_NO not in params, server_bits, client_bits)
 
 
@@ -104,7 +102,7 @@ def _bits(params: Params, name: str, bare: bool) -> Optional[int]:
 class Deflate:
     """Packs and unpacks the messages of one connection."""
 
-    __slots__ = ("_out_takeover", "_in_takeover", "_out_bits", "_in_bits", "_packer", "_unpacker")
+    __slots__ = ("_out_takeover", "_in_takeover", "_out_bits", "_in_bits", "_packer", "_unpacker", "_begun")
 
     def __init__(self, agreed: Agreed, *, client: bool) -> None:
         ours, theirs = (agreed.client_takeover, agreed.client_bits), (agreed.server_takeover, agreed.server_bits)
@@ -114,6 +112,7 @@ class Deflate:
         self._in_takeover, self._in_bits = theirs
         self._packer: Any = None
         self._unpacker: Any = None
+        self._begun = False  # the unpacker is inside a message, and not at the end of a final block
 
     def pack_message(self, data: Any) -> Optional[bytes]:
         """A message packed; None: it goes as it is."""
@@ -122,20 +121,21 @@ class Deflate:
         packer = self._packer or zlib.compressobj(wbits=-self._out_bits)
         packed: bytes = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
         self._packer = packer if self._out_takeover else None
-        return packed[:-4] if packed.endswith(END) else packed
+        return packed[:-len(END)]
 
     def unpack(self, data: bytes, most: int) -> Iterator[bytes]:
         """A piece of a packed message, in pieces. WebSocketError: damaged (1007), or over `most` bytes (1009)."""
-        unpacker = self._unpacker = self._unpacker or zlib.decompressobj(wbits=-self._in_bits)
         while data:
+            if self._unpacker is None:
+                self._unpacker = zlib.decompressobj(wbits=-self._in_bits)
+            unpacker, self._begun = self._unpacker, True
             try:
                 piece = unpacker.decompress(data, PIECE)
             except zlib.error:
                 raise WebSocketError(INVALID_DATA, "a message whose compression is damaged") from None
             data = unpacker.unconsumed_tail
-            if unpacker.eof:  # a final block (RFC 7692 section 7.2.3.3): the next one begins anew
-                data, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=-self._in_bits)
-                self._unpacker = unpacker
+            if unpacker.eof:  # a final block (RFC 7692 section 7.2.3.4): what follows begins anew
+                data, self._unpacker, self._begun = unpacker.unused_data, None, False
             most -= len(piece)
             if most < 0:
                 raise WebSocketError(TOO_BIG, "a message that unfolds to too much")
@@ -144,6 +144,8 @@ class Deflate:
 
     def unpack_end(self, most: int) -> Iterator[bytes]:
         """The message is over."""
-        yield from self.unpack(END, most)
+        if self._begun:
+            yield from self.unpack(END, most)
+            self._begun = False
         if not self._in_takeover:
             self._unpacker = None

@@ -1,7 +1,7 @@
 """Masking of WebSocket payloads (RFC 6455 section 5.3): XOR with a key of four bytes, over and over. It is its own inverse.
 
-Measured: below some 8 KiB one XOR of two large integers is fastest (460 ns at 125 bytes), above it four passes of
-`bytes.translate` over every fourth byte (67 us at 64 KiB, the integers 95).
+Short payloads are masked by one XOR of two large integers, long ones by `bytes.translate` over every fourth byte: measured,
+they are even at 1 to 2 KiB, from CPython 3.8 to 3.13 and on PyPy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Data = Union[bytes, bytearray, memoryview]
 
-INTEGERS_BELOW = 8192
+INTEGERS_BELOW = 1024
 
 _tables: Dict[int, bytes] = {}  # key byte -> what each byte becomes
 

@@ -1,4 +1,4 @@
-"""The states of a server's and of a client's connection, and which may follow which.
+"""The states of a server's and of a client's connection and of a WebSocket, and which may follow which.
 
 ServerState
 
@@ -18,6 +18,12 @@ ClientState
     RECEIVING     the head is here, its body comes (the request's may still be going out)
     UPGRADED      another protocol's adapter has the stream
     CLOSING       close() was called, or it failed
+    CLOSED        gone
+
+WebSocketState
+    CONNECTING    the handshake is under way
+    OPEN          messages go both ways
+    CLOSING       a close frame is out, or the connection failed: nothing is sent or told any more but on_error and on_close
     CLOSED        gone
 """
 
@@ -83,4 +89,22 @@ CLIENT_MOVES = transitions({
     _c.UPGRADED: (_c.CLOSING, _c.CLOSED),
     _c.CLOSING: (_c.CLOSED,),
     _c.CLOSED: (),
+})
+
+
+class WebSocketState(Enum):
+    """Where a WebSocket is."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+_w = WebSocketState
+WEBSOCKET_MOVES = transitions({
+    _w.CONNECTING: (_w.OPEN, _w.CLOSING, _w.CLOSED),
+    _w.OPEN: (_w.CLOSING, _w.CLOSED),
+    _w.CLOSING: (_w.CLOSED,),
+    _w.CLOSED: (),
 })

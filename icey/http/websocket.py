@@ -5,40 +5,48 @@
     core.message(b"data", text=False)   # the bytes of a frame, to be sent
 
 The observer:
-    on_text(str)  on_binary(bytes or bytearray)      a whole message
-    on_piece(str or bytes, final)                    instead of those, where `core.pieces` is set: as it arrives
-    on_ping(bytes)  on_pong(bytes)  on_closing(code, reason)      code 1005: the close frame had none
+    on_text(str)  on_binary(bytes)    a whole message
+    on_piece(str or bytes, final)     instead, as it comes, where `core.pieces` was set when it began; the last one is empty
+    on_ping(bytes)  on_pong(bytes)
+    on_closing(code, reason)          code 1005: the close frame had none
 
 Rules
 - What is valid is told before an error is raised: WebSocketError with the code to close with; it is final. A bad byte is found
   when it comes, in the middle of a fragment too.
-- Messages are bounded by `max_message` bytes, decompressed; what a fragment costs beside its bytes does not add up.
-- A close frame ends the input: nothing behind it is looked at.
+- Messages are bounded by `max_message` bytes, decompressed. What a fragment costs beside its bytes does not add up, and empty
+  ones are counted.
+- A close frame ends the input, and so does an exception of the observer's: nothing behind it is looked at.
+- What is sent is in order too: no message inside one that goes in fragments, nothing behind a close frame (StateError).
 
-Not here: the handshake (wshandshake.py), compression (deflate.py), timers and the stream (wssocket.py).
+Not here: the handshake (wshandshake.py), compression (deflate.py), timers and the stream (wslink.py).
 """
 
 from __future__ import annotations
 
 import codecs
 import os
+from io import BytesIO, StringIO
 
-from ..base.errors import WebSocketError
+from ..base.errors import StateError, WebSocketError
 from .masking import mask, turned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, NoReturn, Optional, Tuple
 
     from .deflate import Deflate
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 FIN, RSV1, RSV, OPCODE, MASKED = 0x80, 0x40, 0x70, 0x0F, 0x80
+WHOLE_TEXT, WHOLE_BINARY = FIN | TEXT, FIN | BINARY
 
-OK, GOING_AWAY, PROTOCOL, UNSUPPORTED, NONE, LOST, INVALID, TOO_BIG = 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009
+OK, GOING_AWAY, PROTOCOL, NONE, LOST, INVALID, TOO_BIG, INTERNAL = 1000, 1001, 1002, 1005, 1006, 1007, 1009, 1011
 
-MOST_FRAGMENTS = 1 << 20  # of a message: empty ones cost time and bring nothing
+MOST_EMPTY = 65536  # fragments of one message without a byte: they cost time and bring nothing
+MOST_CONTROL = 125  # bytes in a control frame
 LARGE = 16384  # payloads from here on are not copied behind their header
+
+FREE, SHUT = 0, -1  # the sending side; in between, TEXT or BINARY: a message in fragments is under way
 
 _decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -49,11 +57,15 @@ def may_be_sent(code: int) -> bool:
 
 
 class WebSocketCore:
-    """One end. client: whether it masks what it sends (and takes nothing masked). max_message: bytes, None for no bound."""
+    """One end. client: whether it masks what it sends (and takes nothing masked). max_message: bytes, None for no bound.
+
+    held: set it, and feed() takes no more once the frame at hand is told. pieces: see on_piece above. closed_in: a close frame
+    has come, or an error.
+    """
 
     __slots__ = (
-        "observer", "client", "held", "pieces", "closed_in", "closed_out", "_most", "_deflate", "_tail", "_opcode", "_packed",
-        "_fragments", "_size", "_text", "_parts", "_left", "_key", "_final", "_control", "_control_data",
+        "observer", "client", "held", "pieces", "closed_in", "_most", "_deflate", "_tail", "_opcode", "_packed", "_by_pieces",
+        "_empty", "_size", "_text", "_store", "_left", "_key", "_final", "_control", "_control_data", "_sending",
     )
 
     def __init__(
@@ -61,70 +73,72 @@ class WebSocketCore:
     ) -> None:
         self.observer = observer
         self.client = client
-        self.held = False  # the observer sets it: feed() returns after the message at hand
+        self.held = False
         self.pieces = False
-        self.closed_in = False  # a close frame came, or an error
-        self.closed_out = False  # ours is made
+        self.closed_in = False
         self._most = 1 << 62 if max_message is None else max_message
         self._deflate = deflate
-        self._tail = b""  # of a frame's head, or of a short frame
-        self._opcode = 0  # of the message under way
+        self._tail = b""  # of a frame's head
+        self._opcode = 0  # of the message under way, 0 between messages
         self._packed = False  # it is compressed
-        self._fragments = 0
+        self._by_pieces = False  # it is told as it arrives
+        self._empty = 0  # fragments of it without a byte
         self._size = 0  # of its payload so far
         self._text: Any = None  # its decoder
-        self._parts: List[Any] = []
+        self._store: Any = None  # what came of it: one piece as it is, several in a BytesIO or StringIO
         self._left = 0  # bytes of a frame's payload that are still to come
         self._key: Optional[bytes] = None
         self._final = False
         self._control = 0  # the opcode of the control frame under way
         self._control_data = b""
+        self._sending = FREE
 
     # in
 
     def feed(self, data: bytes) -> int:
         """Parses `data`; the number of bytes used. WebSocketError: the peer broke the protocol."""
+        if self.held or self.closed_in:
+            return 0
         before = len(self._tail)
         if before:
             data = self._tail + data
             self._tail = b""
-        at, size = 0, len(data)
+        at, size, client = 0, len(data), self.client
         try:
             while at < size and not self.closed_in and not self.held:
                 if self._left:
                     at = self._continue(data, at)
                     continue
-                first, second = data[at], data[at + 1] if at + 1 < size else 0
-                length = second & 0x7F
-                # the usual frame: a whole short message, masked as it must be, and all of it here
-                if (length < 126 and not self._opcode and (first == 0x81 or first == 0x82) and (second > 127) is not self.client
-                        and at + 1 < size and length <= self._most and not self.pieces):
-                    start = at + 2 if self.client else at + 6
+                first = data[at]
+                # The usual frame: a whole message up to 64 KiB, masked as it must be, and all of it here.
+                if (first == WHOLE_TEXT or first == WHOLE_BINARY) and at + 1 < size and not (self._opcode or self.pieces):
+                    second = data[at + 1]
+                    length, start = second & 0x7F, at + 2
+                    if length > 125:
+                        start += 2
+                        length = data[at + 2] << 8 | data[at + 3] if length == 126 and start <= size else 0
+                        if length < 126:
+                            length = size  # 8 bytes of length, not all here, or not the shortest form: see _head
+                    if not client:
+                        start += 4
                     end = start + length
-                    if end <= size:
-                        payload = data[start:end]
-                        if not self.client:
-                            repeated = data[at + 2:start] * (length + 3 >> 2)
-                            payload = (int.from_bytes(payload, "little") ^ int.from_bytes(repeated[:length], "little")
-                                       ).to_bytes(length, "little")
+                    if end <= size and (second > 127) is not client and length <= self._most:
+                        payload = data[start:end] if client else mask(data[start:end], data[start - 4:start])
                         at = end
-                        if first == 0x82:
+                        if first == WHOLE_BINARY:
                             self.observer.on_binary(payload)
                         else:
-                            self.observer.on_text(payload.decode())
+                            self.observer.on_text(_decoded(payload))
                         continue
-                found = self._head(data, at)
-                if found < 0:
+                start = self._head(data, at)
+                if start < 0:
                     self._tail = data[at:]
                     at = size
                     break
-                at = found
+                at = start
                 if not self._left:
                     self._frame_over()
-        except UnicodeDecodeError:
-            self.closed_in = True
-            raise WebSocketError(INVALID, "text that is not UTF-8") from None
-        except WebSocketError:
+        except BaseException:
             self.closed_in = True
             raise
         return at - before
@@ -132,18 +146,17 @@ class WebSocketCore:
     def _head(self, data: bytes, at: int) -> int:
         """Reads a frame's head; where its payload begins, -1 while it is incomplete."""
         size = len(data) - at
-        if size < 2:
-            if size:
-                self._check_first(data[at])
-            return -1
-        first, second = data[at], data[at + 1]
+        first = data[at]
         self._check_first(first)
+        if size < 2:
+            return -1
+        second = data[at + 1]
         if (second >= MASKED) is self.client:
             raise WebSocketError(PROTOCOL, "a masked frame from the server" if self.client else "a frame without a mask")
         opcode, length, need = first & OPCODE, second & 0x7F, 2
         if length > 125:
             if opcode >= CLOSE:
-                raise WebSocketError(PROTOCOL, "a control frame of more than 125 bytes")
+                raise WebSocketError(PROTOCOL, "a control frame of more than %d bytes" % MOST_CONTROL)
             need = 4 if length == 126 else 10
             if size < need:
                 return -1
@@ -181,29 +194,29 @@ class WebSocketCore:
         if opcode >= CLOSE:
             self._control = opcode
             return
-        self._control = 0
         self._final = bool(first & FIN)
-        self._fragments += 1
         if opcode:
             self._opcode = opcode
             self._packed = bool(first & RSV1)
-            self._fragments = 1
-            self._size = 0
+            self._by_pieces = self.pieces
+            self._empty = self._size = 0
             self._text = _decoder() if opcode == TEXT else None
-        if self._fragments > MOST_FRAGMENTS:
-            raise WebSocketError(TOO_BIG, "more than %d fragments" % MOST_FRAGMENTS)
-        if not self._packed and self._size + length > self._most:
+        if not length:
+            self._empty += 1
+            if self._empty > MOST_EMPTY:
+                raise WebSocketError(TOO_BIG, "more than %d fragments with nothing in them" % MOST_EMPTY)
+        elif not self._packed and self._size + length > self._most:
             raise WebSocketError(TOO_BIG, "a message over %d bytes" % self._most)
 
     def _continue(self, data: bytes, at: int) -> int:
         """Some of a payload is here; where it ends in `data`."""
         end = min(len(data), at + self._left)
-        piece = data[at:end] if at or end < len(data) else data
-        if self._key is not None:
-            count = len(piece)
-            piece = mask(piece, self._key)
-            self._key = turned(self._key, count)
+        piece = data[at:end]
         self._left -= end - at
+        if self._key is not None:
+            piece = mask(piece, self._key)
+            if self._left:
+                self._key = turned(self._key, end - at)
         if self._control:
             self._control_data += piece
         elif self._packed:
@@ -219,31 +232,26 @@ class WebSocketCore:
     def _take(self, piece: bytes) -> None:
         """Payload of a message, plain."""
         self._size += len(piece)
-        if self._text is not None:
-            text = self._text.decode(piece)
-            if self.pieces:
-                if text:
-                    self.observer.on_piece(text, False)
-                return
-            self._parts.append(text)
-            if len(self._parts) > 1024:  # small fragments: an object each would cost more than their bytes
-                self._parts = ["".join(self._parts)]
-        elif self.pieces:
-            if piece:
-                self.observer.on_piece(piece, False)
-        elif not self._parts and self._final and not self._left:
-            self._parts.append(piece)
-        else:
-            if not self._parts or type(self._parts[0]) is not bytearray:
-                self._parts = [bytearray(b"".join(self._parts))]
-            self._parts[0] += piece
+        told = piece if self._text is None else _decoded(piece, self._text)
+        if self._by_pieces:
+            if told:
+                self.observer.on_piece(told, False)
+            return
+        store = self._store
+        if store is None:  # often there is no other
+            self._store = told
+            return
+        if type(store) is type(told):
+            self._store = BytesIO() if self._text is None else StringIO()
+            self._store.write(store)
+        self._store.write(told)
 
     def _frame_over(self) -> None:
         """A frame is complete."""
-        self._key = None
         if self._control:
+            opcode, self._control = self._control, 0
             payload, self._control_data = self._control_data, b""
-            self._control_over(self._control, payload)
+            self._control_over(opcode, payload)
         elif self._final:
             self._message_over()
 
@@ -252,22 +260,20 @@ class WebSocketCore:
             assert self._deflate is not None
             for unpacked in self._deflate.unpack_end(self._most - self._size):
                 self._take(unpacked)
-        text, parts, self._parts = self._text, self._parts, []
-        opcode, self._opcode = self._opcode, 0
-        self._text = None
-        if opcode == TEXT:
-            last = text.decode(b"", True)
-            if self.pieces:
-                self.observer.on_piece(last, True)
-            else:
-                self.observer.on_text("".join(parts) + last)
-        elif self.pieces:
-            self.observer.on_piece(b"", True)
+        decoder, self._text = self._text, None
+        store, self._store = self._store, None
+        self._opcode = 0
+        nothing: Any = b"" if decoder is None else _decoded(b"", decoder, True)
+        if self._by_pieces:
+            self.observer.on_piece(nothing, True)
+            return
+        whole = nothing if store is None else store if type(store) is type(nothing) else store.getvalue()
+        if decoder is None:
+            self.observer.on_binary(whole)
         else:
-            self.observer.on_binary(parts[0] if parts else b"")
+            self.observer.on_text(whole)
 
     def _control_over(self, opcode: int, payload: bytes) -> None:
-        self._control = 0
         if opcode == PING:
             self.observer.on_ping(payload)
         elif opcode == PONG:
@@ -280,6 +286,8 @@ class WebSocketCore:
 
     def message(self, data: Any, text: bool) -> Any:
         """The frame of a whole message: bytes, or a list of parts for large ones. data: bytes-like; text: of a str, encoded."""
+        if self._sending:
+            self._refuse("message")
         opcode = TEXT if text else BINARY
         if self._deflate is not None:
             packed = self._deflate.pack_message(data)
@@ -287,35 +295,42 @@ class WebSocketCore:
                 return self._frame(FIN | RSV1 | opcode, packed)
         return self._frame(FIN | opcode, data)
 
-    def fragment(self, data: Any, text: bool, first: bool, final: bool) -> Any:
-        """The frame of a piece of a message. A fragmented message is sent as it is, uncompressed."""
-        return self._frame((FIN if final else 0) | ((TEXT if text else BINARY) if first else CONTINUATION), data)
+    def fragment(self, data: Any, text: bool, final: bool) -> Any:
+        """The frame of a piece of a message, the first one or the next. Such a message is sent as it is, uncompressed."""
+        opcode = TEXT if text else BINARY
+        if self._sending not in (FREE, opcode):
+            self._refuse("fragment")
+        first = CONTINUATION if self._sending else opcode
+        self._sending = FREE if final else opcode
+        return self._frame((FIN if final else 0) | first, data)
 
     def ping(self, data: bytes = b"") -> bytes:
         """A ping frame; at most 125 bytes, else ValueError."""
         return self._control_frame(PING, data)
 
     def pong(self, data: bytes = b"") -> bytes:
-        """A pong frame."""
+        """A pong frame; at most 125 bytes, else ValueError."""
         return self._control_frame(PONG, data)
 
     def close(self, code: Optional[int] = OK, reason: str = "") -> bytes:
-        """A close frame; code None for an empty one. ValueError for a code or reason that cannot be sent."""
-        if code is None:
-            payload = b""
-        else:
-            if not may_be_sent(code):
-                raise ValueError("%r is no close code that may be sent: 1000, 1001, 3000 to 4999 are" % (code,))
+        """A close frame, the last there is to send; code None for an empty one. ValueError for what cannot be sent."""
+        payload = b""
+        if code is not None:
+            if not isinstance(code, int) or not may_be_sent(code):
+                raise ValueError("%r is no close code that may be sent: 1000, 1001 and 3000 to 4999 are" % (code,))
             payload = code.to_bytes(2, "big") + reason.encode("utf-8")
-            if len(payload) > 125:
-                raise ValueError("a close reason has at most 123 bytes of UTF-8")
-        self.closed_out = True
-        return self._control_frame(CLOSE, payload)
+            if len(payload) > MOST_CONTROL:
+                raise ValueError("a close reason has at most %d bytes of UTF-8" % (MOST_CONTROL - 2))
+        frame = self._control_frame(CLOSE, payload)
+        self._sending = SHUT
+        return frame
 
     def _control_frame(self, opcode: int, data: bytes) -> bytes:
-        if len(data) > 125:
-            raise ValueError("a ping carries at most 125 bytes")
-        made: bytes = self._frame(FIN | opcode, bytes(data))
+        if self._sending == SHUT:
+            self._refuse({PING: "ping", PONG: "pong", CLOSE: "close"}[opcode])
+        if len(data) > MOST_CONTROL:
+            raise ValueError("pings and pongs carry at most %d bytes" % MOST_CONTROL)
+        made: bytes = self._frame(FIN | opcode, data)
         return made
 
     def _frame(self, first: int, data: Any) -> Any:
@@ -334,6 +349,26 @@ class WebSocketCore:
             return head + data
         return [head, data]
 
+    def _refuse(self, verb: str) -> NoReturn:
+        if self._sending == SHUT:
+            raise StateError("%s() after close()" % verb, "close last", "nothing follows a close frame")
+        raise StateError("%s() inside a message that is sent in fragments" % verb,
+                         "send its last piece first (final), all of them str or all bytes", "one message at a time")
+
+
+def _decoded(data: bytes, decoder: Any = None, final: bool = False) -> str:
+    """Text of a message's, or a close frame's, bytes; by a decoder that goes on until the final ones."""
+    try:
+        if decoder is None:
+            return data.decode()
+        text: str = decoder.decode(data, final)
+        rest = decoder.getstate()[0]
+        if len(rest) == 2 and rest[0] == 0xED and rest[1] > 0x9F:  # Python waits for the rest of a surrogate
+            raise WebSocketError(INVALID, "half of a surrogate pair in a text")
+    except UnicodeDecodeError:
+        raise WebSocketError(INVALID, "text that is not UTF-8") from None
+    return text
+
 
 def _closing(payload: bytes) -> Tuple[int, str]:
     """(code, reason) of a close frame (section 5.5.1)."""
@@ -342,4 +377,4 @@ def _closing(payload: bytes) -> Tuple[int, str]:
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or not may_be_sent(code):
         raise WebSocketError(PROTOCOL, "a close frame with a code that may not be sent")
-    return code, payload[2:].decode("utf-8")
+    return code, _decoded(payload[2:])

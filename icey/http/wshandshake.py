@@ -1,19 +1,20 @@
 """The WebSocket handshake, both sides (RFC 6455 section 4), sans-I/O.
 
-    answer = accept_request(request, subprotocols=("chat",), origins=None, compression=True)      # a server's, or HttpError
-    offer = Offer(subprotocols, compression)                                                      # a client's
-    offer.fields()  offer.check(response) -> Handshake
+    agreed, fields = accept_request(request, subprotocols=("chat",))      # a server's side: the fields of its 101, or HttpError
+    offer = Offer(("chat",))                                              # a client's
+    offer.fields()                                                        # of its request
+    agreed = offer.check(response)                                        # or HttpError, WebSocketError
 
-Rules: HTTP/1.1 GET only; `Connection` is a list; the key is 16 bytes of base64; another version gets 426 and ours. A client takes
-only what it offered. Anything but 101 is an HttpError with the answer's status.
+Rules: HTTP/1.1 GET without a body; `Connection` is a list; the key is 16 bytes of base64; another version gets 426 and ours.
+Extensions that cannot be met are declined, malformed ones refused (section 9.1). A client takes only what it offered; any
+answer but 101 is an HttpError with that status.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 
 from ..base.errors import HttpError, WebSocketError
 from .grammar import TOKEN, TOKEN_CHARS, tokens
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
     from .deflate import Agreed
+    from .headers import Headers
     from .message import Request, Response
 
     Pair = Tuple[str, str]
-    Params = Dict[str, Optional[str]]
+    Params = Dict[str, Optional[str]]  # name -> value, None without one
+    Extension = Tuple[str, Optional[Params]]
     Origins = Union[Iterable[str], Callable[[Optional[str]], bool], None]
 
 VERSION = "13"
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+PROTOCOL, EXTENSION = 1002, 1010
 
-_EXTENSION = r"[ \t]*([%s]+)[ \t]*((?:;[^,\"]*(?:\"[^\"]*\"[^,\"]*)*)?)(?:,|\Z)" % TOKEN_CHARS
-_PARAM = r";[ \t]*([%s]+)[ \t]*(?:=[ \t]*(?:([%s]+)|\"([%s]+)\")[ \t]*)?" % (TOKEN_CHARS, TOKEN_CHARS, TOKEN_CHARS)
+_UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+_KEY = re.compile("[A-Za-z0-9+/]{22}==").fullmatch
+_NAME = re.compile("[%s]+" % TOKEN_CHARS).match
+_PARAM = re.compile(r'[ \t]*;[ \t]*([%s]+)(?:[ \t]*=[ \t]*(?:([%s]+)|"((?:[^"\\]|\\.)*)"))?' % (TOKEN_CHARS, TOKEN_CHARS)).match
+_NEXT = re.compile(r"[ \t]*(?:,[ \t,]*|\Z)").match  # elements of a list may be empty
+_ESCAPED = re.compile(r"\\(.)")
 
 
 class Handshake:
@@ -51,51 +59,55 @@ def accept_request(
 ) -> Tuple[Handshake, List[Pair]]:
     """What a server agrees to, and the fields of its 101. HttpError for a request that is no good handshake.
 
-    origins: the values of Origin that are welcome, or a function that says (None for a request without one, which only
-    programs send; those are welcome to a list). None: anybody.
+    subprotocols: those spoken, best first. origins: the values of Origin that are welcome, or a function that says (None for a
+    request without one, which only programs send; those are welcome to a list). None: anybody.
     """
+    if isinstance(origins, str):
+        raise TypeError("origins is a list of them, or a function, not one str")
+    _require_names(subprotocols)
     headers = request.headers
     if "websocket" not in tokens(",".join(headers.get_all("upgrade"))):
-        raise HttpError(426, "this is a WebSocket", [("Upgrade", "websocket"), ("Connection", "Upgrade")])
-    if request.method != "GET" or request.version == "1.0":
-        raise HttpError(400, "a WebSocket begins with GET, in HTTP/1.1")
+        raise HttpError(426, "this is a WebSocket", _UPGRADE)
+    if request.method != "GET" or request.version == "1.0" or _has_body(headers):
+        raise HttpError(400, "a WebSocket begins with GET, in HTTP/1.1, without a body")
     if "upgrade" not in tokens(",".join(headers.get_all("connection"))):
         raise HttpError(400, "Connection does not say upgrade")
     if headers.get_all("sec-websocket-version") != [VERSION]:
-        raise HttpError(426, "WebSocket version 13 is spoken here", [("Sec-WebSocket-Version", VERSION)])
+        raise HttpError(426, "WebSocket version 13 is spoken here", [*_UPGRADE, ("Sec-WebSocket-Version", VERSION)])
     keys = headers.get_all("sec-websocket-key")
-    if len(keys) != 1 or not _is_key(keys[0]):
+    if len(keys) != 1 or not _KEY(keys[0]):
         raise HttpError(400, "Sec-WebSocket-Key is not 16 bytes of base64")
+    try:
+        offers = parse_extensions(headers.get_all("sec-websocket-extensions"))
+    except ValueError as exc:
+        raise HttpError(400, str(exc)) from None
     if not _welcome(headers.get_all("origin"), origins):
         raise HttpError(403, "pages of this origin are not welcome")
+    fields = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_key(keys[0]))]
     chosen = _chosen(headers.get_all("sec-websocket-protocol"), subprotocols)
-    fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(keys[0]))]
     if chosen is not None:
         fields.append(("Sec-WebSocket-Protocol", chosen))
     deflate = None
-    module = _deflate() if compression else None
+    module = _deflate() if compression and offers else None
     if module is not None:
-        deflate, answer = module.accept_offer(headers.get_all("sec-websocket-extensions"))
+        deflate, answer = module.accept_offer(offers)
         if answer:
             fields.append(("Sec-WebSocket-Extensions", answer))
     return Handshake(chosen, deflate), fields
 
 
 class Offer:
-    """A client's side: what it asks for, and the check of what it gets."""
+    """A client's side: what it asks for, and the check of what it gets. ValueError: a subprotocol that is no name, or twice."""
 
     def __init__(self, subprotocols: Sequence[str] = (), compression: bool = True) -> None:
-        for name in subprotocols:
-            if not TOKEN(name):
-                raise ValueError("%r is no name of a subprotocol" % (name,))
+        _require_names(subprotocols)
         self._subprotocols = list(subprotocols)
         self._module = _deflate() if compression else None
         self._key = b2a_base64(os.urandom(16), newline=False).decode("ascii")
 
     def fields(self) -> List[Pair]:
         """What goes into the request's head."""
-        fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", VERSION),
-                  ("Sec-WebSocket-Key", self._key)]
+        fields = [*_UPGRADE, ("Sec-WebSocket-Version", VERSION), ("Sec-WebSocket-Key", self._key)]
         if self._subprotocols:
             fields.append(("Sec-WebSocket-Protocol", ", ".join(self._subprotocols)))
         if self._module is not None:
@@ -108,24 +120,27 @@ class Offer:
         if response.status != 101:
             raise HttpError(response.status, "the server did not switch to WebSocket")
         if [value.lower() for value in headers.get_all("upgrade")] != ["websocket"]:
-            raise WebSocketError(1002, "the server switched to something else")
+            raise WebSocketError(PROTOCOL, "the server switched to something else")
         if "upgrade" not in tokens(",".join(headers.get_all("connection"))):
-            raise WebSocketError(1002, "the server's Connection does not say upgrade")
+            raise WebSocketError(PROTOCOL, "the server's Connection does not say upgrade")
         if headers.get_all("sec-websocket-accept") != [accept_key(self._key)]:
-            raise WebSocketError(1002, "the server's Sec-WebSocket-Accept is not the answer to our key")
+            raise WebSocketError(PROTOCOL, "the server's Sec-WebSocket-Accept is not the answer to our key")
         chosen = headers.get_all("sec-websocket-protocol")
         if len(chosen) > 1 or (chosen and chosen[0] not in self._subprotocols):
-            raise WebSocketError(1002, "the server chose a subprotocol that was not offered")
-        extensions = headers.get_all("sec-websocket-extensions")
-        deflate = None
-        if extensions:
+            raise WebSocketError(PROTOCOL, "the server chose a subprotocol that was not offered")
+        return Handshake(chosen[0] if chosen else None, self._extension(headers.get_all("sec-websocket-extensions")))
+
+    def _extension(self, values: List[str]) -> Optional[Agreed]:
+        try:
+            answers = parse_extensions(values)
+            if not answers:
+                return None
             if self._module is None:
-                raise WebSocketError(1010, "the server chose an extension, and none was offered")
-            try:
-                deflate = self._module.check_answer(extensions)
-            except ValueError as exc:
-                raise WebSocketError(1010, str(exc)) from None
-        return Handshake(chosen[0] if chosen else None, deflate)
+                raise ValueError("the server chose an extension, and none was offered")
+            agreed: Agreed = self._module.check_answer(answers)
+        except ValueError as exc:
+            raise WebSocketError(EXTENSION, str(exc)) from None
+        return agreed
 
 
 def accept_key(key: str) -> str:
@@ -135,40 +150,52 @@ def accept_key(key: str) -> str:
     return b2a_base64(sha1(key.encode("ascii") + GUID).digest(), newline=False).decode("ascii")
 
 
-def parse_extensions(values: Iterable[str]) -> List[Tuple[str, Optional[Params]]]:
-    """(name, parameters) of each extension in these field values; parameters None where they are malformed or doubled."""
-    found: List[Tuple[str, Optional[Params]]] = []
-    text = ",".join(values)
+def parse_extensions(values: Iterable[str]) -> List[Extension]:
+    """(name, parameters) of each extension in these values; parameters None where one is doubled. ValueError: malformed."""
+    text = "," + ",".join(values)
+    found: List[Extension] = []
     at = 0
-    while at < len(text):
-        match = re.compile(_EXTENSION).match(text, at)
-        if match is None:
-            if text[at] in ", \t":
-                at += 1
-                continue
+    while True:
+        gap = _NEXT(text, at)
+        if gap is not None and gap.end() == len(text):
             return found
-        found.append((match.group(1).lower(), _params(match.group(2))))
-        at = match.end()
-    return found
+        name = gap and _NAME(text, gap.end())
+        if not name:
+            raise ValueError("Sec-WebSocket-Extensions is malformed")
+        params, at = _params(text, name.end())
+        found.append((name.group().lower(), params))
 
 
-def _params(text: str) -> Optional[Params]:
+def _params(text: str, at: int) -> Tuple[Optional[Params], int]:
+    """The parameters that begin there, None where one is doubled, and their end. A quoted value has to be a token, too."""
     params: Params = {}
-    at = 0
-    while at < len(text):
-        match = re.compile(_PARAM).match(text, at)
-        if match is None or match.group(1).lower() in params:
-            return None
-        params[match.group(1).lower()] = match.group(2) or match.group(3)
+    count = 0
+    match = _PARAM(text, at)
+    while match is not None:
+        name, value, quoted = match.groups()
+        if quoted is not None:
+            value = _ESCAPED.sub(r"\1", quoted)
+            if not TOKEN(value):
+                raise ValueError("Sec-WebSocket-Extensions is malformed")
+        params[name.lower()] = value
+        count += 1
         at = match.end()
-    return params
+        match = _PARAM(text, at)
+    return (params if len(params) == count else None), at
 
 
-def _is_key(text: str) -> bool:
-    try:
-        return re.fullmatch("[A-Za-z0-9+/]{22}==", text) is not None and len(a2b_base64(text)) == 16
-    except Base64Error:
-        return False
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or any(value.strip("0") for value in headers.get_all("content-length"))
+
+
+def _require_names(subprotocols: Sequence[str]) -> None:
+    if isinstance(subprotocols, str):
+        raise TypeError("subprotocols is a list of them, not one str")
+    for name in subprotocols:
+        if not TOKEN(name):
+            raise ValueError("%r is no name of a subprotocol" % (name,))
+    if len(set(subprotocols)) < len(subprotocols):
+        raise ValueError("a subprotocol is named twice: %s" % ", ".join(subprotocols))
 
 
 def _welcome(given: List[str], origins: Origins) -> bool:
