@@ -51,7 +51,9 @@ class ConnectionSource(PacketStreamAdapter):
     def __init__(self, origin: Union[Exchange, WebSocket]) -> None:
         self.loop: Loop = origin.loop
         self._origin = origin
-        self._started = self._ended = self._halted = False
+        self._started = self._halted = False
+        self._ended = False  # FINAL has gone out
+        self._whole = False  # it is due: nothing follows any more
 
     def start(self) -> None:
         """Reads from now on. StateError when there is nothing to come any more."""
@@ -61,9 +63,7 @@ class ConnectionSource(PacketStreamAdapter):
             self._started = True
             for signal, slot in self._slots():
                 signal.attach(slot)
-            if self._halted:
-                self._halted = False
-                self._origin.resume()
+            self._go_on()
 
     def stop(self) -> None:
         """Reads no more: what comes waits in the kernel, and then at the client."""
@@ -92,7 +92,9 @@ class ConnectionSource(PacketStreamAdapter):
     # for both
 
     def _final(self) -> None:
-        if not self._ended:
+        """All is here. The end may be met while the stream is paused: it waits, as everything else does."""
+        self._whole = True
+        if self._started and not self._halted and not self._ended:
             self._ended = True
             self._detach()
             self.emit(FlagPacket(FINAL))
@@ -112,6 +114,8 @@ class ConnectionSource(PacketStreamAdapter):
         if self._started and self._halted:
             self._halted = False
             self._origin.resume()
+            if self._whole:
+                self.loop.call_soon(self._final)  # the stream is still telling that it goes on
 
     def _on_loop(self, fn: Callable[[], Any]) -> None:
         if get_ident() == self.loop._thread:
@@ -143,18 +147,17 @@ class ExchangeSource(ConnectionSource):
             raise StateError("start() of a source whose body has come, or whose exchange is over",
                              "make and start it in the slot of on_request", "start, then send")
         if exchange.connection._intake == WHOLE:  # in the slot of on_request on_complete is still to come, later it is not
-            self.loop.call_soon(self._completed, exchange)
+            self.loop.call_soon(self._final)
 
     def _received(self, exchange: Exchange, view: memoryview) -> None:
         self.emit(RawPacket(view))
 
     def _completed(self, exchange: Exchange) -> None:
-        if self._started:
-            self._final()
+        self._final()
 
     def _closed(self, exchange: Exchange) -> None:
         """The client has gone, or was answered early."""
-        if not self._ended:
+        if not self._whole:
             self._ended = True
             self._detach()
             for take in self.on_packet:

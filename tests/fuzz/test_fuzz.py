@@ -1,9 +1,9 @@
-"""Both fuzzers for a few seconds, with a seed that stays the same; run the scripts themselves for more."""
+"""The fuzzers for a few seconds, with a seed that stays the same; run the scripts themselves for more."""
 import pytest
 
-from icey.http import Server, memo
+from icey.http import Server, WebSocketCore, memo, websocket
 from icey.http.connection import ServerConnection
-from tests.fuzz import fuzz_parser, fuzz_server, mutate
+from tests.fuzz import fuzz_parser, fuzz_server, fuzz_websocket, mutate
 
 
 class Watch:
@@ -34,6 +34,12 @@ def test_a_live_server(debug, limits):
     failures, said = ran(fuzz_server, 1500, 20262, debug=debug, limits=limits)
     assert not failures, said
     assert "0 failures" in said
+
+
+def test_a_websocket():
+    failures, said = ran(fuzz_websocket, 6000, 20263)
+    assert not failures, said
+    assert said.startswith("seed 20263: 6000 inputs")
 
 
 def test_a_run_is_repeated_by_its_seed(monkeypatch):
@@ -83,10 +89,34 @@ def test_a_server_that_neither_answers_nor_closes_is_found(monkeypatch):
     assert failures and "neither answered nor closed" in said
 
 
+def test_what_is_wrong_with_a_websocket_is_found(monkeypatch):
+    for seed, (name, broken, text) in enumerate([
+        ("_control_over", lambda core, opcode, payload: 1 // 0, "ZeroDivisionError"),
+        ("_begin", unbounded(WebSocketCore._begin), "the limit is"),
+    ]):
+        with monkeypatch.context() as patch:
+            patch.setattr(WebSocketCore, name, broken)
+            failures, said = ran(fuzz_websocket, 2000, seed)
+            assert failures and text in said
+    monkeypatch.setattr(websocket, "turned", lambda key, count: key)
+    failures, said = ran(fuzz_websocket, 2000, 7)
+    assert failures and "in one piece it tells" in said and "seed 7, input " in said
+
+
+def unbounded(begin):
+    """A core's _begin that forgets the limit."""
+    def broken(core, *args):
+        core._most = 1 << 30
+        begin(core, *args)
+    return broken
+
+
 def test_the_scripts_take_arguments(capsys, monkeypatch):
     monkeypatch.setattr(fuzz_parser, "faulthandler", Watch)
+    monkeypatch.setattr(fuzz_websocket, "faulthandler", Watch)
     assert fuzz_server.main(["--count", "10", "--seed", "1", "--debug", "--small"]) == 0
     assert fuzz_parser.main(["--count", "10"]) == 0
+    assert fuzz_websocket.main(["--count", "10"]) == 0
     assert "0 failures" in capsys.readouterr().out
 
 

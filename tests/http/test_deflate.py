@@ -277,7 +277,7 @@ def test_a_script_tells_the_same_however_it_is_cut(client):
         assert record(frames.bytewise(wire), client=client, pieces=pieces) == events
         for _ in range(10):
             assert record(frames.random_cuts(rng, wire, 100), client=client, pieces=pieces) == events
-    for _ in range(15):  # split at every byte, ten messages at a time
+    for _ in range(8):  # split at every byte, ten messages at a time
         made, events = frames.script(rng, 10, key=key, packer=zlib.compressobj(wbits=-15))
         wire = b"".join(made)[:600]
         expected = record(wire, client=client)

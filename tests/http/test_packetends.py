@@ -175,6 +175,37 @@ def test_while_the_stream_is_paused_nothing_is_read_and_nothing_dropped(site):
     assert fed.body == BODY and fed.streams[0].dropped == 0
 
 
+@pytest.mark.parametrize("form", [{"body": b"whole"}, {"chunks": [b"whole"]}], ids=["length", "chunked"])
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+def test_the_end_waits_too_while_the_stream_is_paused(site, form, leaves):
+    came, flags, streams, exchanges = [], [], [], []
+
+    def slot(exchange):
+        stream = PacketStream()
+        stream.attach_source(ExchangeSource(exchange), sync_state=True)
+        stream.on_packet += lambda packet: (came.append(bytes(packet.data)), flags.append(packet.flags))
+        stream.on_packet += lambda packet: stream.pause() if packet.size else None
+        streams.append(stream)
+        exchanges.append(exchange)
+        stream.start()
+
+    site.serve(slot)
+    client = site.client()
+    client.ask("POST", "/", **form)
+    site.until(lambda: came)
+    site.turn(5)
+    assert came == [b"whole"] and streams[0].dropped == 0
+    if leaves and "body" in form:  # all of it is here: that the client goes now does not make it less
+        exchanges[0].abort()
+        site.turn(3)
+    streams[0].resume()
+    site.until(lambda: len(came) == 2)
+    assert flags == [0, FINAL] and streams[0].stopped and streams[0].error is None
+    if not exchanges[0].connection.closing:
+        exchanges[0].respond(200)
+        assert client.answer().status == 200
+
+
 def test_pause_in_the_midst_of_a_packet_from_a_slot(site):
     came, streams = [], []
 

@@ -130,6 +130,21 @@ def test_while_the_stream_is_paused_messages_wait(site):
     assert came == [b"0", b"1", b"2", b"3", b"4"] and stream.dropped == 0
 
 
+def test_the_end_waits_too_while_the_stream_is_paused(site):
+    pair, flags = Pair(site), []
+    stream = PacketStream()
+    stream.attach_source(WebSocketSource(pair.here), sync_state=True)
+    stream.on_packet += lambda packet: flags.append(packet.flags)
+    stream.start()
+    stream.pause()
+    pair.here.abort()
+    site.until(lambda: len(pair.closed) == 2)
+    assert flags == [] and stream.dropped == 0
+    stream.resume()
+    site.until(lambda: stream.stopped)
+    assert flags == [FINAL]
+
+
 def test_stopped_it_holds_the_peer_up_and_started_again_goes_on(site):
     pair, came = Pair(site), []
     source = WebSocketSource(pair.here)

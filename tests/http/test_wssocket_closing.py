@@ -321,6 +321,21 @@ def test_on_close_does_not_wait_for_a_peer_that_goes_on_sending(site):
     assert chat.events == [("connect",), ("error", "WebSocketError"), ("close", 1006, "")]
 
 
+def test_what_was_queued_before_the_rule_was_broken_goes_out_too(site):
+    chat = Chat(site)
+    guest = chat.guest(receive=4096)
+    http.narrow(chat.exchanges[0])
+    chat.ws.send(bytes(300000))
+    guest.send(3)
+    site.until(lambda: chat.ws.closed)
+    site.wait(4.0)
+    assert guest.read() == (BINARY, bytes(300000))
+    assert guest.read()[1][:2] == b"\x03\xea"
+    guest.reset()
+    assert site.gone()
+    assert chat.events == [("connect",), ("error", "WebSocketError"), ("close", 1006, "")]
+
+
 def test_the_loop_goes_on_until_a_peer_that_broke_a_rule_is_gone(host, loop):
     """run() of a program whose only socket this was must not end before the close frame is out."""
     ws, events = opened(host)
@@ -528,11 +543,22 @@ def test_a_server_that_stops_leaves_those_that_do_not_answer(site):
 
 def test_slots_of_on_shutdown_may_still_say_goodbye(site):
     chat = Chat(site)
+    site.server.on_shutdown += lambda server: chat.ws.send("good")
     guest = chat.guest()
-    site.server.on_shutdown += lambda server: chat.ws.send("goodbye")  # attached behind ours
+    site.server.on_shutdown += lambda server: chat.ws.send("bye")  # attached behind ours
     site.server.stop(5.0)
-    assert guest.read() == (TEXT, b"goodbye")
+    assert [guest.read(), guest.read()] == [(TEXT, b"good"), (TEXT, b"bye")]
     assert guest.read()[0] == CLOSE
+
+
+def test_a_server_that_stops_leaves_those_that_are_closing_alone(site):
+    chat = Chat(site)
+    guest = chat.guest()
+    chat.ws.close(4000)
+    site.server.stop(5.0)
+    assert guest.read() == (CLOSE, b"\x0f\xa0")
+    guest.bye(4000)
+    assert guest.ended()
 
 
 def test_those_that_are_gone_are_not_held(site):
@@ -555,10 +581,23 @@ def test_a_server_that_is_closed_aborts_them(site):
 
 
 @pytest.mark.parametrize("verb", ["close", "abort"])
-def test_closing_the_connection_under_it(site, verb):
-    chat = Chat(site)
+@pytest.mark.parametrize("in_a_slot", [False, True])
+def test_closing_the_connection_under_it(site, verb, in_a_slot):
+    def close(*args):
+        chat.ws.send("x")
+        getattr(chat.exchanges[0].connection, verb)()
+        chat.ws.close()
+
+    chat = Chat(site, lambda ws: ws.on_pong.attach(close))
     guest = chat.guest()
-    getattr(chat.exchanges[0].connection, verb)()
+    guest.send(PONG)
+    if not in_a_slot:
+        chat.ws.on_pong.detach_all()
+        site.turn(2)
+        close()
+        assert guest.read() == (TEXT, b"x")
+    site.until(lambda: chat.ws.closed)
+    chat.events[:] = [event for event in chat.events if event[0] != "pong"]
     assert guest.read() is None
     site.until(lambda: chat.ws.closed)
     assert chat.events == [("connect",), ("close", 1006, "")]
@@ -684,6 +723,20 @@ def test_a_forked_child_lets_go_of_it_and_the_parents_goes_on(site, loop):
     assert os.waitpid(child, 0)[1] == 0
     guest.send(TEXT, b"Hello")
     assert guest.read() == (TEXT, b"Hello")
+
+
+def test_what_letting_go_raises_is_reported(site, reports, monkeypatch):
+    def free(link):
+        raise OSError("closed behind our back")
+
+    chat = Chat(site)
+    guest = chat.guest()
+    monkeypatch.setattr(type(chat.ws._link), "free", free)
+    chat.ws.abort()
+    site.until(lambda: chat.ws.closed)
+    reports.take(OSError)
+    assert chat.events[-1] == ("close", 1006, "")
+    guest.close()
 
 
 def test_nothing_of_a_closed_one_is_left(site, loop):

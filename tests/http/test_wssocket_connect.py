@@ -181,7 +181,8 @@ def test_closing_before_it_is_open_tells_on_close_only(host, loop, verb, asked):
 
 
 @pytest.mark.parametrize("url, error", [
-    ("ftp://a/", ValueError), ("a", ValueError), ("ws://a/#fragment", ValueError), ("ws://a:0/", ValueError), (b"ws://a", TypeError),
+    ("ftp://a:21/", ValueError), ("a", ValueError), ("ws://a/#fragment", ValueError), ("ws://a:0/", ValueError),
+    (b"ws://a", TypeError),
 ])
 def test_urls_that_cannot_be(loop, url, error):
     with pytest.raises(error):
@@ -256,6 +257,17 @@ def test_pausing_before_it_is_open_holds_the_first_message_back(host, loop):
     ws.resume()
     host.until(lambda: len(events) == 3)
     assert events[1:] == [("message", "one"), ("message", "two")]
+    ws.abort()
+
+
+def test_pausing_and_resuming_before_it_is_open(host, loop):
+    ws = WebSocket.connect(loop, host.url, ping_interval=None)
+    events = noted(ws)
+    ws.pause()
+    ws.resume()
+    host.accepts(behind=frame(TEXT, b"one"))
+    host.until(lambda: len(events) == 2)
+    assert events == [("connect",), ("message", "one")]
     ws.abort()
 
 

@@ -289,7 +289,7 @@ def test_pausing_holds_messages_back_within_a_burst(site):
     guest = chat.guest()
     guest.raw(guest.frame(TEXT, b"1") + guest.frame(PING, b"?") + guest.frame(TEXT, b"2") + guest.frame(TEXT, b"3"))
     for count in (1, 2, 3):
-        site.until(lambda: len(chat.events) == 1 + count)
+        site.until(lambda count=count: len(chat.events) == 1 + count)
         site.wait(5.0)
         assert chat.events[1:] == [("message", str(number)) for number in range(1, count + 1)]
         chat.ws.resume()
@@ -336,9 +336,10 @@ def test_pausing_in_a_slot_of_on_piece(site):
 
     chat = Chat(site, prepare)
     guest = chat.guest()
-    guest.raw(guest.frame(BINARY, b"1", fin=False) + guest.frame(CONTINUATION, b"2", fin=False) + guest.frame(CONTINUATION, b"3"))
+    guest.raw(guest.frame(BINARY, b"1", fin=False) + guest.frame(CONTINUATION, b"2", fin=False)
+              + guest.frame(CONTINUATION, b"3"))
     for count, expected in ((1, (b"1", False)), (2, (b"2", False)), (3, (b"3", False))):
-        site.until(lambda: len(seen) >= count)
+        site.until(lambda count=count: len(seen) >= count)
         site.wait(1.0)
         assert seen[count - 1] == expected and len(seen) <= count + 1
         chat.ws.resume()
@@ -374,6 +375,24 @@ def test_a_late_accept_that_pauses_loses_neither_messages_nor_the_end(site):
     ws.resume()
     site.until(lambda: ws.closed)
     assert events[1:] == [("message", "one"), ("error", "PeerClosed"), ("close", 1006, "")]
+
+
+def test_the_end_alone_waits_too(site):
+    exchanges, events = [], []
+    site.serve(exchanges.append)
+    client = site.client()
+    client.send(http.request("GET", "/", *websocket.HANDSHAKE))
+    client.half_close()
+    site.until(lambda: exchanges)
+    site.turn(3)
+    ws = WebSocket.accept(exchanges[0])
+    noted(ws, events)
+    ws.pause()
+    site.wait(5.0)
+    assert events == [("connect",)]
+    ws.resume()
+    site.until(lambda: ws.closed)
+    assert events[1:] == [("error", "PeerClosed"), ("close", 1006, "")]
 
 
 # at random

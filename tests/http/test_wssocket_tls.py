@@ -48,7 +48,7 @@ def test_a_certificate_that_is_not_trusted(site, certs, loop):
 
 def test_backpressure_and_on_drain(site, certs):
     limits = {"high_water": 50000, "low_water": 10000, "max_queue": 200000}
-    chat, ws, events = over_tls(site, certs, lambda ws: None, limits=limits)
+    chat, ws, events = over_tls(site, certs, lambda ws: None, limits=limits, compression=False)
     ws.pause()
     taken = 0
     with pytest.raises(icey.QueueFull):
