@@ -57,7 +57,7 @@ CLOSING, CLOSED = WebSocketState.CLOSING, WebSocketState.CLOSED
 
 
 class WebSocket(Stateful, Handle):
-    """One end of a WebSocket connection. `subprotocol`: what was agreed on, or None; `stream`: what it runs on, once open."""
+    """One end of a connection, made by accept() or connect(). `subprotocol`: what was agreed on; `stream`: its TCPSocket."""
 
     __slots__ = ("limits", "subprotocol", "stream", "_state", "_link", "_told", "_code", "_reason", "_conn", "_guests")
 
@@ -73,7 +73,7 @@ class WebSocket(Stateful, Handle):
 
     def __init__(self, loop: Loop, limits: Optional[Limits], ping_interval: Optional[float]) -> None:
         super().__init__(loop)
-        if ping_interval is not None and not ping_interval > 0:
+        if ping_interval is not None and not 0 < ping_interval < float("inf"):
             raise ValueError("ping_interval is a time in seconds, or None, not %r" % (ping_interval,))
         self.limits = DEFAULTS if limits is None else limits
         self.subprotocol: Optional[str] = None
@@ -240,7 +240,8 @@ class WebSocket(Stateful, Handle):
         """The stream is ours."""
         self.stream = stream
         self._state = OPEN
-        self._slots_changed("on_piece", self.on_piece)
+        if self._signals is not None and "on_piece" in self._signals:
+            self._slots_changed("on_piece", self._signals["on_piece"])
         if self._conn is None:
             stream.unref()  # ours decides
             self._activate()
@@ -277,7 +278,7 @@ class WebSocket(Stateful, Handle):
 
     def _failed(self, exc: Exception) -> None:
         """There is no peer any more, or none to talk to: on_error from the loop."""
-        if self._phase < FINISHING and not self.loop.closed:
+        if self._phase < FINISHING:
             self._state = CLOSING
             self._code, self._reason = LOST, ""
             self.loop.call_soon(self._tell_failed, exc)
@@ -332,7 +333,7 @@ class WebSocket(Stateful, Handle):
         self._signals = None  # breaks the cycle handle -> signal -> handle
 
     def __repr__(self) -> str:
-        return "<WebSocket %s>" % self._state.value
+        return "<WebSocket %s, %s>" % (self.stream.peer if self.stream is not None else "of nobody yet", self._state.value)
 
 
 class Guests:

@@ -256,6 +256,7 @@ def test_limits_are_the_servers_unless_given(site):
 
 @pytest.mark.parametrize("options, error", [
     ({"ping_interval": 0}, ValueError), ({"ping_interval": -1.0}, ValueError), ({"ping_interval": float("nan")}, ValueError),
+    ({"ping_interval": float("inf")}, ValueError),
     ({"subprotocols": "chat"}, TypeError), ({"subprotocols": ["a b"]}, ValueError), ({"origins": "http://a"}, TypeError),
 ])
 def test_what_cannot_be(site, options, error):
@@ -273,9 +274,9 @@ def test_what_cannot_be(site, options, error):
 def test_what_it_looks_like(site):
     chat = Chat(site)
     guest = chat.guest()
-    assert repr(chat.ws) == "<WebSocket open>"
+    assert repr(chat.ws) == "<WebSocket 127.0.0.1:%d, open>" % guest.peer.sock.getsockname()[1]
     guest.bye(1000)
     assert guest.read()
     assert site.gone()
     site.turn(2)
-    assert repr(chat.ws) == "<WebSocket closed>"
+    assert repr(chat.ws).endswith(", closed>")

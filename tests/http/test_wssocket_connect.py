@@ -38,7 +38,7 @@ def test_it_is_connecting_then_open(host, loop):
     ws = WebSocket.connect(loop, host.url)
     events = noted(ws)
     assert ws.state is WebSocketState.CONNECTING and not ws.closing and ws.stream is None and ws.queued == 0
-    assert repr(ws) == "<WebSocket connecting>"
+    assert repr(ws) == "<WebSocket of nobody yet, connecting>"
     for call in (lambda: ws.send("x"), lambda: ws.send_piece("x"), ws.ping):
         with pytest.raises(icey.StateError, match="before on_connect"):
             call()

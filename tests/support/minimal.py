@@ -19,7 +19,8 @@ RUNS = {
     "ssl": ["tests/smoke", "tests/test_imports.py", "tests/test_minimal.py"],
     "threading": ["tests/smoke", "tests/base", "tests/net", "tests/tools", "tests/test_minimal.py"],
     "signal": ["tests/smoke", "tests/base/test_application.py", "tests/tools", "tests/test_minimal.py"],
-    "zlib": ["tests/smoke", "tests/http/test_static.py", "tests/test_minimal.py"],
+    "zlib": ["tests/smoke", "tests/http/test_static.py", "tests/http/test_wshandshake.py", "tests/http/test_wssocket_accept.py",
+             "tests/test_minimal.py"],
     "plain": [],
     "logging,ssl,threading,signal,zlib,plain": [],
 }
