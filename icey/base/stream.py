@@ -144,10 +144,8 @@ class Stream(Handle):
                     return True
             parts = parts or [b""]
         elif self.max_queue is not None and queue.size and queue.size + sum(map(len, parts)) > self.max_queue:
-            self._drain_due = True
             size, parts, data = sum(map(len, parts)), [], None  # the traceback keeps no view of them alive
-            raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
-                            % (queue.size, size, self.max_queue))
+            raise self._queue_full(size)
         elif not parts:  # an empty send behind others: done when they are
             parts = [b""]
         keep = self.loop._read_buffer.keep if borrowed else own
@@ -162,6 +160,11 @@ class Stream(Handle):
             return True
         self._drain_due = True
         return False
+
+    def _queue_full(self, more: int) -> QueueFull:
+        self._drain_due = True
+        return QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
+                         % (self.queued, more, self.max_queue or 0))
 
     def _send_file(self, file: BinaryIO, offset: int, count: int, close: bool = True, done: Done = None) -> bool:
         """Queues a region of a file; takes the file over when `close`. False: wait for on_drain."""

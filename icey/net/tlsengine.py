@@ -44,6 +44,7 @@ _MEANINGS = {
     "HTTP_REQUEST": "the peer sent plain HTTP",
     "HTTPS_PROXY_REQUEST": "the peer sent plain HTTP",
     "UNSUPPORTED_PROTOCOL": "no TLS version in common",
+    "VERSION_TOO_LOW": "no TLS version in common",
     "NO_PROTOCOLS_AVAILABLE": "no TLS version in common",
     "TLSV1_ALERT_PROTOCOL_VERSION": "no TLS version in common",
     "NO_SHARED_CIPHER": "no cipher in common",
@@ -64,6 +65,8 @@ class Engine:
     def __init__(
         self, owner: TLSSocket, carrier: Stream, context: ssl.SSLContext, server_side: bool, name: Optional[str], session: Any
     ) -> None:
+        if context.check_hostname and not server_side and name is None:  # wrap_bio would check no name at all
+            raise ValueError("whom must the certificate name? Give server_hostname, or a context with check_hostname = False")
         self.owner = owner
         self.carrier = carrier
         self.shaken = False
@@ -73,6 +76,7 @@ class Engine:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side,
                                     server_hostname=None if server_side else name, session=session)
         self._ended = False  # the carrier's input is
+        self._over = False  # the peer's close_notify is here
         self._held = b""  # clear text read too early
         self._failed: Optional[TLSError] = None  # told when what came before it is read
         self._alerted = False  # the peer is being told why
@@ -83,7 +87,8 @@ class Engine:
     @property
     def readable(self) -> bool:
         """Whether reading may give something without the carrier bringing more."""
-        return bool(self._incoming.pending or self._held or self._ended or self._failed or (self.shaken and self.tls.pending()))
+        return bool(self._incoming.pending or self._held or self._over or self._ended or self._failed
+                    or (self.shaken and self.tls.pending()))
 
     @property
     def room(self) -> int:
@@ -107,6 +112,7 @@ class Engine:
         owner = self.owner
         while owner._reader is not None and self.readable:
             owner._reader(CAN_READ)
+        self._ship()  # what reading has OpenSSL answer: a KeyUpdate, the refusal to renegotiate
 
     def leave(self) -> None:
         """Everything is encrypted: says close_notify, and waits for the peer's end within the owner's close_timeout."""
@@ -117,7 +123,9 @@ class Engine:
 
     def let_go(self) -> None:
         """The owner closes. The carrier goes too, unless it is on its way, or is to tell the peer what was wrong."""
-        if self._alerted and self.carrier._link == UP and self._state != LEAVING:
+        if self.carrier.loop._forked:  # in a child: the descriptor only
+            self.carrier._free()
+        elif self._alerted and self.carrier._link == UP and self._state != LEAVING:
             self._linger()
         elif self._state != LEAVING or self.carrier._phase == IN_USE:
             self._stop_farewell()
@@ -300,7 +308,10 @@ class Engine:
             failed, self._failed = self._failed, None
             raise failed
         try:
-            return self.tls.read(size, *into)
+            data = self.tls.read(size, *into)
+            if not data:
+                self._over = True
+            return data
         except ssl.SSLWantReadError:
             if self._ended:
                 failure = Truncated("%s closed the connection without TLS close_notify: it may be cut short" % self._whom())
@@ -315,6 +326,7 @@ class Engine:
                 self._alerted = self._outgoing.pending > 0
                 self._ship()
                 raise failure_ from exc
+        self._over = True
         return 0 if into else b""
 
     def _read_more(self, size: int, *into: Any) -> Any:
