@@ -39,12 +39,13 @@ def sweep(connection: ServerConnection, now: float) -> None:
     limits = connection.server.limits
     state = connection._state
     waited = now - connection._stamp
-    if connection.stream._queue:
+    stream = connection.stream
+    if stream._queue or (stream.secure and stream.queued):
         if state is CLOSING:
-            since = max(connection.stream._taken_at, connection._stamp)
+            since = max(stream._last_taken(), connection._stamp)
             if _over(limits.close_timeout, now - since):
                 connection.abort()
-        elif state is not UPGRADED and _over(limits.write_timeout, now - connection.stream._taken_at):
+        elif state is not UPGRADED and _over(limits.write_timeout, now - stream._last_taken()):
             connection.abort()
     elif state is RECEIVING_HEADERS:
         if not connection._pending:
