@@ -455,11 +455,14 @@ class Stream(Handle):
 
     def _close_due(self) -> None:
         assert self._close_timer is not None and self.close_timeout is not None
-        rest = self._taken_at + self.close_timeout - self.loop.now
+        rest = self._last_taken() + self.close_timeout - self.loop.now
         if rest > 0:
             self._close_timer = self.loop.call_later(rest, self._close_due)
         else:
             self._break(Deadline("close: %d bytes not taken by the peer within %g s" % (self.queued, self.close_timeout)))
+
+    def _last_taken(self) -> float:
+        return self._taken_at  # by the kernel, or when the first of it was queued
 
     def _stop_close_timer(self) -> None:
         if self._close_timer is not None:
@@ -490,5 +493,5 @@ class Stream(Handle):
         self._reader = None
 
     def __del__(self) -> None:
-        if getattr(self, "sock", None) is not None and self._phase < FINISHING and not self.loop._forked:
+        if getattr(self, "sock", None) is not None and self._active and self._phase < FINISHING and not self.loop._forked:
             unclosed(self)

@@ -168,9 +168,13 @@ class TLSSocket(TCPSocket):
             self._require_room(data, borrowed)
         if not super()._write(data, done, borrowed):
             return False
-        if self.queued < self.high_water or self._link == BROKEN:
+        carrier = self.sock.carrier
+        if carrier._link == BROKEN or carrier._phase != OPEN:  # it takes us along
+            return False
+        if self.queued < self.high_water:
             return True
-        self._drain_due = self.sock.carrier._drain_due = True
+        self._drain_due = True
+        self.sock.await_room()
         return False
 
     def _require_room(self, data: Any, borrowed: bool) -> None:
@@ -179,7 +183,7 @@ class TLSSocket(TCPSocket):
         if self.max_queue is not None and carrier.queued:
             more = sum(map(len, self.loop._read_buffer.parts(data, borrowed)))
             if self.queued + more > self.max_queue:
-                carrier._drain_due = True
+                self.sock.await_room()
                 raise self._queue_full(more)
 
     def _update(self) -> None:
@@ -214,15 +218,18 @@ class TLSSocket(TCPSocket):
         if self.queued <= self.low_water:
             super()._tell_drain()
         else:
-            self.sock.carrier._drain_due = True  # encrypted, and not yet out
+            self.sock.await_room()  # encrypted, and not yet out
 
     def _sent(self, dones: List[Callable[[], Any]]) -> None:
         """Encrypted whole: `done` is due when the carrier has sent it."""
         carrier = self.sock.carrier
         if carrier._phase == OPEN and not carrier._out:  # also where it has sent all: those before are told first
             carrier._write(b"", lambda: Stream._sent(self, dones), False)
-        else:
+        elif self.sock.left:
             super()._sent(dones)
+
+    def _last_taken(self) -> float:
+        return max(self._taken_at, self.sock.carrier._last_taken()) if self.sock is not None else self._taken_at
 
     def _look(self) -> None:
         carrier = None if self.sock is None else self.sock.carrier

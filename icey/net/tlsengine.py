@@ -91,9 +91,19 @@ class Engine:
                     or (self.shaken and self.tls.pending()))
 
     @property
+    def left(self) -> bool:
+        """Whether our close_notify is out, behind everything."""
+        return self._state == LEAVING
+
+    @property
     def room(self) -> int:
         """Bytes that the carrier may have queued until high water."""
         return self.owner.high_water - self.carrier.queued
+
+    def await_room(self) -> None:
+        """Has the carrier tell, by `on_drain`, when it is down to the owner's low water."""
+        self.carrier.low_water = self.owner.low_water
+        self.carrier._drain_due = True
 
     def start(self) -> None:
         """The carrier is connected: shakes hands."""
@@ -123,13 +133,16 @@ class Engine:
 
     def let_go(self) -> None:
         """The owner closes. The carrier goes too, unless it is on its way, or is to tell the peer what was wrong."""
-        if self.carrier.loop._forked:  # in a child: the descriptor only
-            self.carrier._free()
-        elif self._alerted and self.carrier._link == UP and self._state != LEAVING:
+        carrier, loop = self.carrier, self.carrier.loop
+        if loop._forked:  # in a child: the descriptor only
+            carrier._free()
+        elif self._alerted and carrier._link == UP and self._state != LEAVING and not loop._closed:
             self._linger()
-        elif self._state != LEAVING or self.carrier._phase == IN_USE:
+        elif self._state != LEAVING or carrier._phase == IN_USE:
             self._stop_farewell()
-            self.carrier.abort()
+            carrier.abort()
+            if loop._closed:  # it may not come to it any more
+                carrier._free()
 
     # the owner's socket
 
@@ -199,7 +212,7 @@ class Engine:
                 break
         self._ship()
         if self.room <= 0:
-            self.carrier._drain_due = True
+            self.await_room()
             if not total:
                 raise BlockingIOError
         return total
@@ -209,7 +222,9 @@ class Engine:
         self._say_goodbye()
 
     def close(self) -> None:
-        """The owner's `let_go` does it."""
+        """The owner's `let_go` does it, but not for one that is collected unclosed."""
+        if self.owner._phase < FINISHING and self.carrier.sock is not None:
+            self.carrier.sock.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.carrier.sock, name)  # family, getsockname, ...
@@ -242,7 +257,9 @@ class Engine:
             self.owner._room()
 
     def on_error(self, exc: OSError) -> None:
-        """The carrier failed."""
+        """The carrier failed. What the peer had sent before comes first: it may say why."""
+        if self._state in (SHAKING, OPEN):
+            self._read_out()
         if self._state == SHAKING:
             failure = TLSError("%s broke the connection during the TLS handshake: %s" % (self._whom(), exc.strerror or exc))
             failure.errno, failure.__cause__ = exc.errno, exc
@@ -257,6 +274,17 @@ class Engine:
         self._stop_farewell()
         if self.owner._link != BROKEN:  # else on_error is on its way
             self.owner._finish()
+
+    def _read_out(self) -> None:
+        """Takes what the broken carrier still has. Its end is none: nobody knows what was lost."""
+        recv = self.carrier._recv
+        try:
+            data = recv(READ_SIZE)
+            while data:
+                self.on_bytes(data)
+                data = recv(READ_SIZE) if self.owner._reader is not None else b""
+        except OSError:  # there is no more
+            pass
 
     # handshake
 
@@ -404,7 +432,7 @@ class Engine:
         """The peer takes its time: it has more, as long as it takes something."""
         carrier, limit = self.carrier, self.owner.close_timeout or 0.0
         self._farewell = None
-        rest = carrier._taken_at + limit - carrier.loop.now if carrier.queued else 0.0
+        rest = carrier._last_taken() + limit - carrier.loop.now if carrier.queued else 0.0
         if rest > 0:
             self._farewell = carrier.loop.call_later(rest, self._farewell_due)
         elif carrier.queued:
