@@ -66,9 +66,9 @@ def test_nobody_holds_it_once_it_has_closed(loop, transport, end):
     else:
         getattr(stream, end)()
         far.cut() if hasattr(far, "cut") else far.close()
-    until(loop, lambda: stream.closed)
-    turn(loop, 2)
     gone = weakref.ref(stream)
+    until(loop, lambda: gone().closed)
+    turn(loop, 2)
     gc.collect()  # once for what the handshake made; the closed stream itself is in no cycle of ours
     del stream, kernel
     gc.collect()

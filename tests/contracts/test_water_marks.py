@@ -229,7 +229,8 @@ def test_queue_full_takes_nothing_and_the_stream_lives(loop, transport, held):
     stream.send(bytes(900))
     before, done = stream.queued, []
     for data in (bytes(101), [bytes(50), bytearray(51)], memoryview(bytes(101))):
-        with pytest.raises(icey.QueueFull, match="^%d bytes queued, 101 more would pass max_queue 1000: wait for on_drain$" % before):
+        text = "^%d bytes queued, 101 more would pass max_queue 1000: wait for on_drain$" % before
+        with pytest.raises(icey.QueueFull, match=text):
             stream.send(data, lambda: done.append(1))
     assert stream.queued == before
     kernel.unstall()

@@ -333,7 +333,7 @@ def flood(far, piece=16384):
         except BlockingIOError:
             raw = data
         if raw:
-            return bytes(sent), lambda: Peer.send(far, raw)
+            return bytes(sent), functools.partial(Peer.send, far, raw)
 
 
 def sip(far):
