@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from .client import Client
     from .decoding import Decoder
     from .download import Download
-    from .fetching import Answer
     from .message import Response
     from .pool import PooledConnection
 
@@ -380,7 +379,7 @@ class Call(Handle):
     def _follow(self) -> None:
         follow, self._next = self._next, None
         assert follow is not None
-        self.response = None
+        self.response, self.received = None, 0
         try:
             follow()
         except Exception as exc:  # a user name that cannot be sent

@@ -144,18 +144,23 @@ class Upload:
 
     def _owe_drain(self) -> None:
         """Sees to it that on_drain comes, where the stream would not tell."""
-        if not self._owed:
+        flowing = self.stage == FLOWING
+        if not self._owed and not (flowing and self._connection._stream()._drain_due):
             self._owed = True
-            if self.stage == FLOWING:
+            if flowing:
                 self._when_out()
 
     def _when_out(self) -> None:
         self._connection._stream()._write(b"", self._pay, False)
 
     def _pay(self) -> None:
-        self._owed = False
-        if self.stage == FLOWING:
-            self._connection._drained()
+        connection = self._connection
+        if self.stage == FLOWING and connection.queued > connection.limits.low_water:
+            self._when_out()  # more was sent meanwhile
+        else:
+            self._owed = False
+            if self.stage == FLOWING:
+                connection._drained()
 
     # out
 

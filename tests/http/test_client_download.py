@@ -212,6 +212,17 @@ def test_it_is_for_the_next_answer_only(raw, target):
     assert raw.story(conn) == [200, b"first", "complete", 200, b"second", "complete"]  # on_payload is told as well
 
 
+def test_it_may_be_asked_for_between_two_requests_of_a_call(raw, target):
+    call = raw.get()
+    call.on_sent += lambda call, head: call.save_to(str(target))
+    server = raw.accept()
+    server.request()
+    server.answer(b"not this", "Location: /next", status="302 Found")
+    server.reply(b"this")
+    call.answer()
+    assert target.read_bytes() == b"this" and others(target) == []
+
+
 def test_it_goes_through_redirects(raw, target):
     call = raw.get()
     call.save_to(str(target))

@@ -1,5 +1,6 @@
 """What a ClientConnection makes of a server's bytes: tables of literal bytes in, events out (RFC 9112, a user agent's side)."""
 import random
+import weakref
 
 import pytest
 
@@ -7,6 +8,7 @@ import icey
 from icey import BadResponse, PeerClosed
 from tests.support import rawserver
 from tests.support.rawserver import answer, chunked
+from tests.support.streams import collect
 
 debug, clock, reports, loop = rawserver.debug, rawserver.clock, rawserver.reports, rawserver.loop
 moves, raw = rawserver.moves, rawserver.raw
@@ -392,6 +394,20 @@ def test_a_reset_behind_a_whole_answer_is_none_of_its_business(raw):
     for data in (HELLO, CHUNKS, NONE):
         conn, told = cut(raw, data, len(data), "reset")
         assert "complete" in told and not any(isinstance(item, type) for item in told)
+
+
+@pytest.mark.parametrize("data", [b"garbage\r\n\r\n", answer(b"", "Content-Length: x"), HELLO[:-1], CHUNKS[:-9] + b"junk", b""])
+def test_an_error_that_is_kept_keeps_no_connection(raw, data):
+    def run():
+        conn = raw.connection()
+        served(raw, data, conn=conn)
+        error = [event[1] for event in conn.seen if event[0] == "error"][0]
+        conn.seen.clear()
+        return error, weakref.ref(conn)
+
+    error, ref = run()
+    collect()
+    assert ref() is None and isinstance(error, Exception)
 
 
 # what is told of an answer

@@ -14,7 +14,7 @@ from tests.support import tls  # noqa: E402
 from tests.support.rawserver import answer  # noqa: E402
 
 debug, clock, reports, loop = rawserver.debug, rawserver.clock, rawserver.reports, rawserver.loop
-moves, raw, certs = rawserver.moves, rawserver.raw, tls.certs
+moves, raw, slow, certs = rawserver.moves, rawserver.raw, rawserver.slow, tls.certs
 
 
 class TLSConnection(rawserver.RawConnection, tls.TLSPeer):
@@ -188,6 +188,28 @@ def test_bytes_that_come_in_one_record_with_the_answer(raw, secure, context):
     assert server.read_all() == b""
     server.close()
     assert raw.story(conn) == [200, b"hello", "complete", "close"] and reusable == [False]
+
+
+def test_backpressure_of_send(slow, secure, context):
+    size = 4 << 20
+    conn = slow.connection(url=slow.url(scheme="https"), tls=context, method="POST", headers={"Content-Length": str(size)},
+                           limits={"max_queue": 300000})
+    drained = []
+    conn.on_drain += lambda conn: drained.append(conn.queued)
+    conn.start()
+    server = secure(slow.accept())
+    server.head()
+    for _ in range(3):
+        sent = 0
+        with pytest.raises(icey.QueueFull):
+            while True:
+                conn.send(bytes(20000))
+                sent += 20000
+        assert conn.queued <= 300000 and not drained
+        server.read(sent)
+        slow.until(lambda: drained)
+        assert len(drained) == 1 and drained.pop() <= 16384
+    conn.abort()
 
 
 def test_connections_and_their_streams_let_the_loop_end(raw, loop, secure, context):
