@@ -1,6 +1,7 @@
 """What every test gets: the marks `needs` and `tool`, and subprocesses that see the checkout and fail on warnings."""
 import gc
 import os
+import signal
 
 import pytest
 
@@ -15,6 +16,9 @@ def pytest_configure(config):
     paths = [support.ROOT] + [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     os.environ["PYTHONWARNINGS"] = "error"
+    # Started in the background, a process ignores Ctrl-C, and so would all that the tests start and send it to.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config):
