@@ -443,7 +443,9 @@ class Stream(Handle):
         self._update()
         if self._link == BROKEN:
             return  # _tell_broken is on its way: on_error, then on_close
-        if not self._queue:
+        if self.loop._closed:  # nothing waits any more
+            self._finish()
+        elif not self._queue:
             self._part()
         elif self.close_timeout is not None:
             self._taken_at = self.loop.now

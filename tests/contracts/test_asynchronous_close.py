@@ -463,6 +463,34 @@ def test_loop_close_ends_a_close_that_drains_without_a_warning(loop, transport):
     assert (names(seen), kernel.closed, kernel.taken) == (["close"], True, 0)
 
 
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_close_inside_loop_close_waits_for_nothing(loop, debug, transport, queued):
+    class Owner(icey.Handle):
+        def __init__(self, stream):
+            super().__init__(stream.loop)
+            self._stream = stream
+            self._activate()
+
+        def abort(self):
+            self._stream.close()
+            super().abort()
+
+    links = [transport() for _ in range(4)]  # of some the owner comes first
+    seen = [watch(link.stream, "error", "close") for link in links]
+    owners = [Owner(link.stream) for link in links]
+    for link in links:
+        if queued:
+            link.kernel.stall()
+            link.stream.send(b"never sent")
+    if debug:
+        with pytest.warns(ResourceWarning):
+            loop.close()
+    else:
+        loop.close()
+    assert seen == [[("close",)]] * 4
+    assert all(link.kernel.closed for link in links) and all(owner.closed for owner in owners)
+
+
 def test_loop_close_while_it_connects(loop, debug, transport):
     sock, _ = transport.connect()
     seen = watch(sock, "connect", "error", "close")

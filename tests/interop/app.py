@@ -119,6 +119,9 @@ def main():
         scheme = "http" if context is None else "https"
         loop.call_soon(lambda: print("%s://%s/" % (scheme, server.address), flush=True))
         icey.run(loop, server)
+        for handle in loop.handles:  # connections that are echoed
+            handle.abort()
+        loop.run()
 
 
 if __name__ == "__main__":

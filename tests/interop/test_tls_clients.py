@@ -361,6 +361,12 @@ def test_pythons_http_client_shares_a_connection(secured, certs, version):
         connection.close()
 
 
+def test_python_is_given_the_certificate_of_the_name_it_asks_for(secured, connect, certs):
+    server = secured("localhost", *sni(certs, "a.test", "*.c.test"))
+    for host, name in (("localhost", "localhost"), ("127.0.0.1", "localhost"), ("a.test", "a.test"), ("x.c.test", "*.c.test")):
+        assert ("DNS", name) in connect(server, client_context(certs), host).getpeercert()["subjectAltName"]
+
+
 @both_versions
 def test_python_resumes_a_session(secured, connect, certs, version):
     server, context, session = secured("localhost", "--echo"), client_context(certs, version=of_version(version)), None

@@ -353,6 +353,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Port", str(self.client_address[1]))
         self.send_header("X-Reused", str(self.connection.session_reused))
+        self.send_header("X-Protocol", str(self.connection.selected_alpn_protocol()))
         if self.path == "/close":
             self.send_header("Connection", "close")
         self.end_headers()
@@ -422,6 +423,23 @@ def test_pythons_server_and_a_connection_that_is_kept(python_server, loop, until
     assert [answer.body for answer in answers] == bodies and len({answer.headers["x-port"] for answer in answers}) == 1
     client.close()
     until(closed(client))
+
+
+@both_versions
+def test_pythons_server_and_a_protocol_and_names(python_server, certs, hosts, version):
+    context, asked = server_context(certs, version=of_version(version), alpn=["http/1.1"]), []
+
+    def choose(sock, name, _):
+        asked.append(name)
+        if name != "localhost":
+            sock.context = server_context(certs, name, alpn=["http/1.1"])
+
+    context.sni_callback = choose
+    server = python_server(context)
+    for host in ("localhost", "a.test", "b.test"):
+        answer = fetch(server, certs, host, tls=icey.tls.client_context(ca=certs.ca, alpn=["h3", "http/1.1"]))
+        assert answer.headers["x-protocol"] == "http/1.1"
+    assert asked == ["localhost", "a.test", "b.test"]
 
 
 @both_versions

@@ -438,6 +438,28 @@ def test_a_slot_may_abort(loop, link):
     assert names(seen) == ["close"]
 
 
+def test_what_openssl_answers_while_it_reads_goes_out(loop, link):
+    """A KeyUpdate, or the refusal to renegotiate; Python's ssl can ask for neither, so here it writes a record."""
+    class Answering:
+        def __init__(self, tls):
+            self.tls = tls
+
+        def read(self, *size_and_buffer):
+            data = self.tls.read(*size_and_buffer)
+            self.tls.write(b"answered")
+            return data
+
+        def __getattr__(self, name):
+            return getattr(self.tls, name)
+
+    sock, peer = link()
+    got = received(sock)
+    sock.sock.tls = Answering(sock.sock.tls)
+    peer.send(b"a question")
+    assert peer.read(8) == b"answered"
+    assert got == b"a question"
+
+
 def test_an_adapter_stands_on_it_as_on_any_stream(loop, link):
     class Upper(icey.Adapter):
         def on_data(self, view):

@@ -190,6 +190,46 @@ def test_a_reset_is_the_error_it_is(loop, link):
     assert isinstance(seen[0][1], ConnectionResetError)
 
 
+def test_what_came_before_a_reset_is_read_though_a_send_meets_the_reset_first(loop, link):
+    sock, peer = link()
+    seen = watch(sock, *ALL)
+    data = os.urandom(40000)
+    peer.send(data)
+    peer.reset()
+    sock.send(b"too late")
+    until(loop, lambda: sock.closed)
+    *pieces, error, close = seen
+    assert b"".join(piece for _, piece in pieces) == data
+    assert isinstance(error[1], ConnectionResetError) and close == ("close",)
+
+
+def test_what_came_before_a_reset_is_not_read_while_paused(loop, link):
+    sock, peer = link()
+    seen = watch(sock, *ALL)
+    sock.pause()
+    peer.send(b"not wanted")
+    peer.reset()
+    sock.send(b"too late")
+    until(loop, lambda: sock.closed)
+    assert names(seen) == ["error", "close"]
+
+
+def test_why_a_client_was_refused_is_told_though_a_send_meets_the_reset_first(loop, certs):
+    """In TLS 1.3 a client is done before the server has looked at its certificate."""
+    links = tlslinks.Links(loop, certs, "client")
+    theirs = tlslinks.their_context(certs, "client", client_ca=certs.client_ca, version=TLS13)
+    sock, peer = links(our_context(certs, "client"), theirs, shake=False)
+    seen = watch(sock, "connect", *ALL)
+    with pytest.raises(ssl.SSLError):
+        peer.handshake()
+    assert seen == [("connect",)]
+    peer.reset()
+    sock.send(b"too late")
+    until(loop, lambda: sock.closed)
+    assert names(seen) == ["connect", "error", "close"]
+    assert type(seen[1][1]) is icey.TLSError and seen[1][1].reason == "the peer wants a client certificate"
+
+
 def test_a_cut_behind_our_own_close_is_no_error(loop, link):
     """We have said all and want no more: whether the peer says goodbye is its own business."""
     sock, peer = link()
