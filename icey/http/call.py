@@ -55,7 +55,7 @@ class Call(Handle):
 
     __slots__ = (
         "client", "method", "url", "headers", "response", "redirects", "wants_fresh", "received", "total",
-        "_done", "_body", "_ours", "_auth", "_challenged", "_once", "_retried", "_connection", "_due", "_limit", "_next",
+        "_done", "_body", "_ours", "_auth", "_challenged", "_once", "_connection", "_due", "_limit", "_next",
         "_ignored", "_pieces", "_size", "_decoder", "_unfolding", "_download", "_paused", "_whole",
     )
 
@@ -82,7 +82,6 @@ class Call(Handle):
         self._auth = auth
         self._challenged: List[int] = []  # statuses answered with credentials
         self._once: Optional[Tuple[str, str]] = None  # credentials for the next request alone
-        self._retried = False
         self._connection: Optional[PooledConnection] = None
         self._due: Optional[float] = None  # when it is late: the client looks
         self._limit = 0.0
@@ -292,9 +291,9 @@ class Call(Handle):
 
     def _broken(self, connection: PooledConnection, exc: Exception) -> None:
         self._connection = None
-        stale = connection.uses > 1 and not connection.answering and not self._retried and self.method in IDEMPOTENT
+        stale = connection.uses > 1 and not connection.answering and self.method in IDEMPOTENT
         if stale and isinstance(exc, OSError) and not isinstance(exc, Deadline) and self._rewound():
-            self._retried = self.wants_fresh = True
+            self.wants_fresh = True  # which cannot be stale: so once is all there is
             self._acquire()
         else:
             self._settle(None, exc)
@@ -340,7 +339,6 @@ class Call(Handle):
         if url.fragment is None and self.url.fragment is not None:  # it stays (RFC 9110 section 10.2.2)
             url = URL("%s#%s" % (url, self.url.fragment))
         self._challenged = []
-        self._retried = False
         self.redirects += 1
         self.url = url
         self._acquire()
@@ -372,7 +370,6 @@ class Call(Handle):
             self._settle(None, StateError("the server asks for credentials, and the body cannot be sent twice",
                                           "pass bytes or a seekable file", "a body is sent once"))
             return
-        self._retried = False
         self._once = (name, value)
         self._acquire()
 

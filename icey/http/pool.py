@@ -3,8 +3,8 @@
 Rules
 - At most `max_per_host` connections to an origin, and `max_connections` in all; a call beyond that waits for its turn: first
   come, first served within an origin, and the origins in turn. A connection that closes gives its place up at once.
-- What is idle is used again, the latest first, and closed after `limits.keep_alive_timeout`. Idle connections do not keep
-  the loop running.
+- What is idle is used again, the latest first, and closed after `limits.keep_alive_timeout`.
+- Connections do not keep the loop running: calls do.
 - An idle connection that its server has closed is noticed when the loop reads it, at the latest when it is to be used again.
 
 Not here: what a call does with its connection (call.py).
@@ -46,6 +46,7 @@ class PooledConnection(ClientConnection):
         self.call: Optional[Call] = None
         self.uses = 0
         self.idle_since = 0.0
+        self.unref()
 
     def _tell_sent(self, head: bytes) -> None:
         if self.call is not None:
@@ -67,7 +68,6 @@ class PooledConnection(ClientConnection):
 
     def _tell_error(self, exc: Exception) -> None:
         call, self.call = self.call, None
-        self.pool.leave(self)
         if call is not None:
             call._broken(self, exc)
 
@@ -133,7 +133,6 @@ class Pool:
             connection.close()
         else:
             connection.idle_since = self.loop.now
-            connection.unref()
             self._idle.setdefault(connection.origin, []).append(connection)
             self._watch()
             self._serve_soon()
@@ -203,7 +202,6 @@ class Pool:
             return
         connection.call = call
         connection.uses += 1
-        connection.ref()
         call._go(connection)
 
     def _idle_one(self, origin: Origin) -> Optional[PooledConnection]:

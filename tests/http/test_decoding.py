@@ -356,6 +356,7 @@ def test_a_call_closed_between_two_pieces(raw):
     raw.until(lambda: call.closed)
     raw.turn(3)
     assert seen == [PIECE] and not call.over
+    assert call.call._pieces == []  # nor was anything gathered behind its back
 
 
 @pytest.mark.parametrize("verb", ["close", "abort"])

@@ -49,8 +49,9 @@ def alive(site, certs):
 # handshakes
 
 @pytest.mark.parametrize("data", [
-    http.request(), b"GET", b"PROXY TCP4 192.0.2.1 198.51.100.1 1111 443\r\n", b"\0" * 100, b"\x16\x03\x01\xff\xff" + b"x" * 70000,
-    b"\x80\x2e\x01\0\x02\0\x15\0\0\0\x10"], ids=["plain HTTP", "three letters", "a proxy's header", "zeros", "long record", "SSL 2"])
+    http.request(), b"GET", b"PROXY TCP4 192.0.2.1 198.51.100.1 1111 443\r\n", b"\0" * 100,
+    b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x80\x2e\x01\0\x02\0\x15\0\0\0\x10",
+], ids=["plain HTTP", "three letters", "a proxy's header", "zeros", "long record", "SSL 2"])
 def test_what_is_not_tls_is_cut_off_and_nobody_hears_of_it(site, serve, certs, data):
     serve()
     client = site.client()
@@ -147,7 +148,8 @@ def test_one_that_refuses_our_certificate(site, serve, certs):
 
 # the client's end
 
-PARTS = [b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345",
+PARTS = [b"", b"GET / HT",
+b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345",
          b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123"]
 
 
