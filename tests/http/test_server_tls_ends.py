@@ -149,7 +149,7 @@ def test_one_that_refuses_our_certificate(site, serve, certs):
 # the client's end
 
 PARTS = [b"", b"GET / HT",
-b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345",
+         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345",
          b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123"]
 
 
