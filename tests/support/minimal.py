@@ -27,10 +27,13 @@ RUNS = {
 }
 
 
+MODES = {"plain": "release", "logging,ssl,threading,signal,zlib,plain": "debug"}  # of the whole suite, half in each
+
+
 def environment(spec):
     """The environment in which a Python and all it starts lack what `spec` names."""
     paths = [os.path.join(HERE, "site")] + [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    return dict(os.environ, ICEY_MINIMAL=spec, PYTHONPATH=os.pathsep.join(paths))
+    return dict(os.environ, ICEY_MINIMAL=spec, PYTHONPATH=os.pathsep.join(paths), ICEY_MODE=MODES.get(spec, ""))
 
 
 def main(arguments):
