@@ -148,9 +148,9 @@ def test_one_that_refuses_our_certificate(site, serve, certs):
 
 # the client's end
 
-PARTS = [b"", b"GET / HT",
-         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345",
-         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n123"]
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+PARTS = [b"", b"GET / HT", POST + b"Content-Length: 10\r\n\r\n", POST + b"Content-Length: 10\r\n\r\n12345",
+         POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n123"]
 
 
 def collect(exchange):
