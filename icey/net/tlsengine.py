@@ -18,6 +18,7 @@ Not here: what the user sees (tls.py).
 from __future__ import annotations
 
 import ssl
+import sys
 
 from ..base.buffer import READ_SIZE, TURN_BYTES
 from ..base.errors import Deadline, TLSError, Truncated
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .tls import TLSSocket
 
 WAITING, SHAKING, OPEN, LEAVING = range(4)
+
+_LEAVES_ERRORS = sys.implementation.name == "pypy"
 
 PIECE = 65536  # clear bytes encrypted at a time: four records, one send
 
@@ -310,6 +313,7 @@ class Engine:
 
     def _failure(self, exc: Exception) -> TLSError:
         """OpenSSL's error in words."""
+        self._clear_errors()
         code = getattr(exc, "reason", None) or ""
         verdict = getattr(exc, "verify_message", "")
         reason = verdict or _MEANINGS.get(code) or code.replace("_", " ").lower() or str(exc)
@@ -323,6 +327,11 @@ class Engine:
         failure.reason = reason
         failure.__cause__ = exc
         return failure
+
+    def _clear_errors(self) -> None:
+        """PyPy leaves an error where all connections of the thread look for theirs, unless a new one is made."""
+        if _LEAVES_ERRORS:
+            self.tls.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=self.tls.server_side)
 
     def _whom(self) -> str:
         name = self.owner.server_hostname
@@ -349,6 +358,7 @@ class Engine:
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLError as exc:
+            self._clear_errors()
             if exc.reason != "PROTOCOL_IS_SHUTDOWN":  # PyPy's word for the above
                 failure_ = self._failure(exc)
                 self._alerted = self._outgoing.pending > 0
@@ -394,8 +404,10 @@ class Engine:
             self._held = b"".join(held)
         try:
             self.tls.unwrap()
-        except ssl.SSLError:  # WantRead: the peer's is not here yet; others: it went before, or is shut down already
+        except ssl.SSLWantReadError:  # the peer's is not here yet
             pass
+        except ssl.SSLError:  # it went before, or is shut down already
+            self._clear_errors()
         self._ship()
 
     def _linger(self) -> None:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 import icey
-from icey.http import Server, StaticFiles
+from icey.http import StaticFiles
 from tests.support import http, needs
 
 needs("ssl")
@@ -310,12 +310,6 @@ def test_an_upgrade_with_bytes_behind_the_head(site, serve, certs, late, behind)
 
 
 # contexts
-
-def test_a_context_that_is_none_is_a_type_error(loop):
-    for wrong in (object(), True, ("cert.pem", "key.pem")):
-        with pytest.raises(TypeError, match=r"tls is an ssl.SSLContext, as tls.server_context\(cert, key\) makes it, not"):
-            Server(loop, "127.0.0.1", 0, tls=wrong)
-
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_client_certificates(site, certs, version):

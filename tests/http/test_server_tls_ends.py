@@ -52,8 +52,10 @@ def alive(site, certs):
     http.request(), b"GET", b"PROXY TCP4 192.0.2.1 198.51.100.1 1111 443\r\n", b"\0" * 100,
     b"\x16\x03\x01\xff\xff" + b"x" * 70000, b"\x80\x2e\x01\0\x02\0\x15\0\0\0\x10",
 ], ids=["plain HTTP", "three letters", "a proxy's header", "zeros", "long record", "SSL 2"])
-def test_what_is_not_tls_is_cut_off_and_nobody_hears_of_it(site, serve, certs, data):
+def test_what_is_not_tls_is_cut_off_and_nobody_else_is_harmed(site, serve, certs, data):
     serve()
+    busy = https.client(site, certs)
+    busy.send(b"GET / HTTP/1.1\r\n")
     client = site.client()
     try:
         client.send(data)
@@ -62,9 +64,14 @@ def test_what_is_not_tls_is_cut_off_and_nobody_hears_of_it(site, serve, certs, d
     except ConnectionError:
         pass
     client.close()
-    assert site.gone()
+    site.until(lambda: len(site.server.connections) == 1)
     assert site.asked == []
-    assert alive(site, certs)
+    busy.send(b"Host: a\r\n")  # and its end is not here yet
+    site.turn(3)
+    busy.send(b"\r\n")
+    assert busy.answer().body == b"Hello"
+    busy.close()
+    assert site.gone() and alive(site, certs)
 
 
 def test_what_looks_like_tls_and_is_not_gets_an_alert_and_the_end(site, serve):
