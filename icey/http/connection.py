@@ -407,6 +407,8 @@ class ServerConnection(Output, Stateful):
         if self._intake != WHOLE:
             raise StateError("replace_adapter() while the request's body is unread", "collect it first", "upgrade")
         self.move(UPGRADED)
+        if self._out:  # the head goes before whatever the adapter sends
+            self._flush()
         exchange._stage = DONE
         self._quick = None
         self.stream.max_queue = self.server.limits.max_queue

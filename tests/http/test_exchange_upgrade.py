@@ -66,6 +66,23 @@ def test_101_goes_out_and_the_adapter_gets_what_comes(shout):
     assert client.read(5) == b"GET /"
 
 
+def test_what_is_sent_at_once_goes_behind_the_head(site):
+    class Greets(Shout):
+        def on_attach(self):
+            self.send(b"hello, ")
+
+    def slot(exchange):
+        adapter = Greets()
+        switch(exchange, adapter)
+        adapter.send(b"you")
+
+    site.serve(slot)
+    client = site.client()
+    client.send(HANDSHAKE)
+    assert client.answer().status == 101
+    assert client.read(10) == b"hello, you"
+
+
 def test_bytes_behind_the_handshake_reach_the_new_adapter_after_the_replacing_slot_returns(site):
     adapter = Shout()
 
