@@ -15,11 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Optional, Sequence, Tuple
 
+    from .tools import bench as bench
+    from .tools import get as get
     from .tools import serve as serve
 
 # name: (the module below this package, what it does in a few words)
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "serve": ("tools.serve", "serve a folder over HTTP"),
+    "get": ("tools.get", "fetch a URL"),
+    "bench": ("tools.bench", "measure a server"),
 }
 
 

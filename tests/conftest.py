@@ -1,6 +1,7 @@
 """What every test gets: the marks `needs` and `tool`, and subprocesses that see the checkout and fail on warnings."""
 import gc
 import os
+import signal
 
 import pytest
 
@@ -15,6 +16,9 @@ def pytest_configure(config):
     paths = [support.ROOT] + [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     os.environ["PYTHONWARNINGS"] = "error"
+    # Started in the background, a process ignores Ctrl-C, and so would all that the tests start and send it to.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config):
@@ -28,6 +32,16 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("tool"):
         for name in mark.args:
             support.tool(name)
+
+
+def pytest_collection_modifyitems(config, items):
+    """ICEY_MODE=release or debug: of the tests that run in both modes only that one, since another run has the other."""
+    other = {"release": "debug", "debug": "release"}.get(os.environ.get("ICEY_MODE", ""))
+    if other is not None:
+        left = [item for item in items if other in getattr(getattr(item, "callspec", None), "id", "").split("-")]
+        config.hook.pytest_deselected(items=left)
+        dropped = set(left)
+        items[:] = [item for item in items if item not in dropped]
 
 
 def pytest_collection_finish(session):

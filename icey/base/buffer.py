@@ -90,8 +90,8 @@ class ReadBuffer:
         return None
 
     def direct(self, data: Any) -> bool:
-        """Whether `data`, which is not bytes, can be given to the kernel as it is."""
-        return type(data) is memoryview and data.c_contiguous
+        """Whether `data`, which is not bytes, can be given to the kernel as it is. What that takes is counted in bytes."""
+        return type(data) is memoryview and data.c_contiguous and data.itemsize == data.ndim == 1
 
     def parts(self, data: Any, borrowed: bool) -> List[Data]:
         """What a send was given, bytes-like or a list or tuple of such, as flat parts without empty ones."""

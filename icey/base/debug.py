@@ -67,8 +67,10 @@ def place(fn: Any) -> str:
 
 def unclosed(handle: Any) -> None:
     """Warns of a handle that is collected with its socket open, and closes that."""
-    import warnings
-
     text = "%r was collected without close()%s" % (handle, ", made at\n%s" % handle._site if handle._site else "")
     handle.sock.close()  # first: the warning may be an error
+    try:
+        import warnings
+    except ImportError:  # the interpreter ends
+        return
     warnings.warn(text, ResourceWarning, 2, handle)

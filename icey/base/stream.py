@@ -144,10 +144,8 @@ class Stream(Handle):
                     return True
             parts = parts or [b""]
         elif self.max_queue is not None and queue.size and queue.size + sum(map(len, parts)) > self.max_queue:
-            self._drain_due = True
             size, parts, data = sum(map(len, parts)), [], None  # the traceback keeps no view of them alive
-            raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
-                            % (queue.size, size, self.max_queue))
+            raise self._queue_full(size)
         elif not parts:  # an empty send behind others: done when they are
             parts = [b""]
         keep = self.loop._read_buffer.keep if borrowed else own
@@ -162,6 +160,11 @@ class Stream(Handle):
             return True
         self._drain_due = True
         return False
+
+    def _queue_full(self, more: int) -> QueueFull:
+        self._drain_due = True
+        return QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain"
+                         % (self.queued, more, self.max_queue or 0))
 
     def _send_file(self, file: BinaryIO, offset: int, count: int, close: bool = True, done: Done = None) -> bool:
         """Queues a region of a file; takes the file over when `close`. False: wait for on_drain."""
@@ -440,7 +443,9 @@ class Stream(Handle):
         self._update()
         if self._link == BROKEN:
             return  # _tell_broken is on its way: on_error, then on_close
-        if not self._queue:
+        if self.loop._closed:  # nothing waits any more
+            self._finish()
+        elif not self._queue:
             self._part()
         elif self.close_timeout is not None:
             self._taken_at = self.loop.now
@@ -452,11 +457,14 @@ class Stream(Handle):
 
     def _close_due(self) -> None:
         assert self._close_timer is not None and self.close_timeout is not None
-        rest = self._taken_at + self.close_timeout - self.loop.now
+        rest = self._last_taken() + self.close_timeout - self.loop.now
         if rest > 0:
             self._close_timer = self.loop.call_later(rest, self._close_due)
         else:
             self._break(Deadline("close: %d bytes not taken by the peer within %g s" % (self.queued, self.close_timeout)))
+
+    def _last_taken(self) -> float:
+        return self._taken_at  # by the kernel, or when the first of it was queued
 
     def _stop_close_timer(self) -> None:
         if self._close_timer is not None:
@@ -487,5 +495,5 @@ class Stream(Handle):
         self._reader = None
 
     def __del__(self) -> None:
-        if getattr(self, "sock", None) is not None and self._phase < FINISHING and not self.loop._forked:
+        if getattr(self, "sock", None) is not None and self._active and self._phase < FINISHING and not self.loop._forked:
             unclosed(self)

@@ -111,6 +111,9 @@ class Timer(Handle):
     def _silence(self) -> None:
         self._unschedule()
 
+    def _free(self) -> None:
+        self._fn = self._args = None  # the entry in the heap may stay for a while, what it would have called need not
+
     def _deactivate(self) -> None:
         self._unschedule()
 

@@ -10,25 +10,29 @@ Rules
   `start()` it is StateError. Complete, and kept alive by both sides, the connection is IDLE and can be started again.
 - `on_complete` comes once, for a whole answer. Anything else, a truncated body too, is `on_error(conn, exc)`, then `on_close`.
 - Interim answers are told as on_interim(conn, response) and skipped.
-- Deadlines (Limits): connect_timeout, write_timeout, continue_timeout, answer_timeout, head_timeout, body_timeout; `timeout`
-  is for the whole transaction. A paused body, and one that you send, are nobody's deadline but that.
+- A request that cannot be sent is ValueError or TypeError from `start()`; what fails later is told from the loop.
+- After `close()` nothing is told but on_close.
 
-States: see ClientState. Not here: parsing (wire.py), the request's side (upload.py), proxies and TLS on the way (dialing.py),
-files (download.py), pools and redirects (client.py, pool.py, call.py).
+States: see ClientState. Not here: parsing (wire.py), the request's side (upload.py), what is late (clientdeadlines.py), proxies
+and TLS on the way (dialing.py), files (download.py), pools and redirects (client.py, pool.py, call.py).
 """
 
 from __future__ import annotations
 
-from ..base.errors import BadResponse, Deadline, QueueFull, StateError
+from ..base.errors import BadResponse, StateError
 from ..base.handle import Handle
 from ..base.limits import DEFAULTS
 from ..base.signal import Event
 from ..base.state import Stateful
+from ..base.stream import UP
+from ..base.timer import seconds
 from . import states
-from .dialing import Dialer
-from .grammar import TOKEN, tokens
+from .clientdeadlines import ClientDeadlines
+from .dialing import Dialer, Proxy, basic_of
+from .grammar import tokens
 from .headers import Headers
 from .message import Request
+from .requesthead import RequestHeads
 from .states import ClientState
 from .upload import HELD, Upload
 from .url import URL
@@ -36,14 +40,12 @@ from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple
+    from typing import Any, Optional
 
     from ..base.buffer import Done
     from ..base.limits import Limits
     from ..base.loop import Loop
-    from ..base.timer import Timer
     from ..net.tcp import TCPSocket
-    from .dialing import Proxy
     from .download import Download
     from .grammar import Framing as AnswerFraming
     from .headers import HeadersLike
@@ -53,23 +55,22 @@ IDLE, CONNECTING, SENDING = ClientState.IDLE, ClientState.CONNECTING, ClientStat
 WAITING, RECEIVING, UPGRADED = ClientState.WAITING, ClientState.RECEIVING, ClientState.UPGRADED
 CLOSING, CLOSED = ClientState.CLOSING, ClientState.CLOSED
 
-CONTINUE, TOTAL = "100 Continue", "the whole transaction"
-
 
 class ClientConnection(Stateful, Handle):
     """A connection to the server of `url`. `response`: the answer's head; `received`: body bytes so far, of `total` or None.
 
     timeout: seconds for a whole transaction. tls: an ssl.SSLContext for https (None: the system's authorities). proxy: a
-    `Proxy`. ValueError for a URL or header that cannot be sent.
+    Proxy, or its URL. A user and password in the URL are sent as Basic authentication. ValueError for what cannot be sent.
     """
 
     __slots__ = (
         "url", "method", "headers", "timeout", "limits", "proxy", "stream", "request", "response", "received", "total",
-        "session", "_state", "_tls", "_wire", "_dialer", "_upload", "_keep", "_download", "_timer", "_timer_due", "_stamp",
-        "_total_due",
+        "session", "_state", "_tls", "_heads", "_wire", "_dialer", "_upload", "_keep", "_download", "_deadlines",
     )
 
     MOVES = states.CLIENT_MOVES
+
+    _takes_send = True  # whether send() may make a body of a request started without one
 
     on_connect = Event("on_connect(conn): connected, TLS included")
     on_sent = Event("on_sent(conn, head): a request went out, with this head (bytes)")
@@ -83,7 +84,7 @@ class ClientConnection(Stateful, Handle):
 
     def __init__(
         self, loop: Loop, url: Any, *, method: str = "GET", headers: HeadersLike = None, timeout: Optional[float] = None,
-        tls: Any = None, limits: Optional[Limits] = None, proxy: Optional[Proxy] = None,
+        tls: Any = None, limits: Optional[Limits] = None, proxy: Any = None,
     ) -> None:
         super().__init__(loop)
         self.url = URL.of(url)
@@ -91,9 +92,11 @@ class ClientConnection(Stateful, Handle):
             raise ValueError("a client speaks http and https, not %r" % self.url.scheme)
         self.method = method
         self.headers = Headers(headers)
-        self.timeout = timeout
+        if self.url.user is not None and "authorization" not in self.headers:
+            self.headers["Authorization"] = basic_of(self.url).first(method, self.url)
+        self.timeout = None if timeout is None else seconds(timeout, "timeout")
         self.limits = DEFAULTS if limits is None else limits
-        self.proxy = proxy
+        self.proxy: Optional[Proxy] = Proxy.of(proxy)
         self.stream: Optional[TCPSocket] = None
         self.request: Optional[Request] = None
         self.response: Optional[Response] = None
@@ -102,14 +105,13 @@ class ClientConnection(Stateful, Handle):
         self.session: Any = None  # a TLS session to resume
         self._state = IDLE
         self._tls = tls
+        self._heads = RequestHeads(self.url, self.proxy)
         self._wire = Wire(self, self.limits)
         self._dialer: Optional[Dialer] = None
         self._upload: Optional[Upload] = None  # of the transaction under way
         self._keep = False
         self._download: Optional[Download] = None
-        self._timer: Optional[Timer] = None
-        self._timer_due = self._stamp = 0.0
-        self._total_due: Optional[float] = None
+        self._deadlines = ClientDeadlines(self)
 
     # the transaction
 
@@ -123,29 +125,28 @@ class ClientConnection(Stateful, Handle):
         self._check()
         self._require_open("start")
         if self._state is not IDLE:
-            raise StateError("start() while a transaction is under way", "wait for on_complete, or use another connection",
-                             "start, then send")
+            raise StateError("start() while a transaction is under way, or the last one closes the connection",
+                             "wait for on_complete, ask `reusable`, or use another connection", "start, then send")
         if request is None:
             request = Request(self.method, self.url.target, "1.1", self.headers.items())
-        if not TOKEN(request.method):
-            raise ValueError("%r is no method" % (request.method,))
+        timeout = None if self.timeout is None else seconds(self.timeout, "timeout")
         upload = Upload(self, request, body)
         if self.stream is None:
             self._dial()
         self._upload = upload
         self.request, self.response = request, None
         self.received, self.total = 0, None
-        self._stamp = self.loop.now
-        self._total_due = None if self.timeout is None else self.loop.now + self.timeout
+        self._deadlines.stamp = self.loop.now
+        self._deadlines.total_due = None if timeout is None else self.loop.now + timeout
         if self.stream is None:
             self._state = CONNECTING
+            self._deadlines.watch()
+            return
+        self._state = SENDING
+        if self._takes_send and upload.may_grow:
+            self.loop.call_soon(self._launch, upload)
         else:
-            self._state = SENDING
-            if upload.may_grow:
-                self.loop.call_soon(self._launch, upload)
-            else:
-                self._launch(upload)
-        self._watch()
+            self._launch(upload)
 
     def send(self, data: Any, done: Done = None) -> bool:
         """Sends a piece of the request's body, borrowing it, as Stream.send does. False: wait for `on_drain`.
@@ -163,12 +164,19 @@ class ClientConnection(Stateful, Handle):
         self._live("end").end()
 
     def save_to(self, target: Any) -> None:
-        """Has the next answer's body written to a path (by a temporary file, renamed when complete) or a binary file."""
+        """Has the next answer's body written to a path (by a temporary file, renamed when complete) or a binary file.
+
+        Only that of a 2xx answer; to have any other, call it in on_headers. StateError once a piece of the body has come.
+        """
         from .download import Download
 
         self._check()
         self._require_open("save_to")
-        self._download = Download(target)
+        if self._state is RECEIVING and self.received:
+            raise StateError("save_to() when some of the body has come", "call it in on_headers, or before start()")
+        download = Download(target)
+        self._drop_download()
+        self._download = download
 
     def pause(self) -> None:
         """Stops reading the answer's body, and its deadline."""
@@ -180,24 +188,23 @@ class ClientConnection(Stateful, Handle):
         """Reads on."""
         self._check()
         if not self.closing:
-            self._stamp = self.loop.now
             self._wire.resume()
-            self._watch()
+            self._deadlines.touch()
 
     def replace_adapter(self, adapter: Any) -> None:
         """Hands the stream to `adapter`: in on_headers, of a 101 or of a 2xx to CONNECT; else StateError."""
         self._check()
-        if not self._wire.over or self._state not in (SENDING, WAITING) or self.stream is None:
+        stream = self.stream
+        if stream is None or self.response is None or self._state not in (SENDING, WAITING):
             raise StateError("replace_adapter() without an upgrade", "call it in on_headers, of a 101 answer", "upgrade")
         self._state = UPGRADED
-        self._stop_timer()
-        stream = self.stream
+        self._deadlines.stop()
         stream.max_queue = self.limits.max_queue
+        stream._paused = False
         stream._use_sink(adapter)
         stream.on_close += lambda stream: self._gone()
         adapter.stream = stream
         adapter.on_attach()
-        self.loop.call_soon(self._to_adapter, adapter)
 
     @property
     def queued(self) -> int:
@@ -207,12 +214,19 @@ class ClientConnection(Stateful, Handle):
     @property
     def reusable(self) -> bool:
         """Idle, and fit for another transaction."""
-        return self._state is IDLE and self.stream is not None and not self.stream.closing and self._wire.clean
+        stream = self.stream
+        return (self._state is IDLE and stream is not None and stream._link == UP and not stream.closing
+                and self._wire.clean and not self.closing)
+
+    @property
+    def sock(self) -> Any:
+        """The stream's socket, None before there is one."""
+        return self.stream.sock if self.stream is not None else None
 
     @property
     def answering(self) -> bool:
-        """Whether a byte of the answer has come."""
-        return self._state is RECEIVING or not self._wire.parser.idle
+        """Whether a byte of an answer to this request has come."""
+        return self._wire.heard
 
     def _look_again(self) -> None:
         """Reads what may just have come, the server's end perhaps."""
@@ -236,7 +250,7 @@ class ClientConnection(Stateful, Handle):
             self._fail(exc)
             return
         self.stream = stream
-        stream.max_queue = None  # `_require_room` keeps limits.max_queue
+        stream.max_queue = None  # the upload keeps to limits.max_queue, and a source's pieces may be larger
         stream._use_sink(self._wire)
         stream._deactivate()  # the loop holds this one, this one its stream
         self._state = SENDING
@@ -247,11 +261,13 @@ class ClientConnection(Stateful, Handle):
     def _launch(self, upload: Upload) -> None:
         """The request goes out."""
         if self._upload is upload and self._state is SENDING:
+            self._deadlines.stamp = self.loop.now
             try:
                 upload.launch()
-            except Exception as exc:  # the caller's iterator, or a target that cannot be sent
-                self._fail(exc)
-            self._watch()
+            except Exception as exc:  # the caller's iterator
+                self._fail_soon(exc)
+            if self._state is SENDING:  # not out: `_request_out` has not set the next deadline
+                self._deadlines.watch()
 
     def _stream(self) -> TCPSocket:
         assert self.stream is not None
@@ -261,52 +277,56 @@ class ClientConnection(Stateful, Handle):
         """The transaction's upload; StateError without a transaction."""
         self._check()
         self._require_open(verb)
-        if self._upload is None or self._state is UPGRADED:
+        if self._state is UPGRADED:
+            raise StateError("%s() after an upgrade" % verb, "send by the adapter that has the stream", "upgrade")
+        if self._upload is None:
             raise StateError("%s() before start()" % verb, "start() a request first", "start, then send")
         return self._upload
 
-    def _require_room(self, size: int) -> None:
-        """QueueFull where `size` bytes more would pass max_queue."""
-        most, queued = self.limits.max_queue, self._stream().queued
-        if most is not None and queued and queued + size > most:
-            self._stream()._drain_due = True
-            raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain" % (queued, size, most))
-
     def _drained(self) -> None:
+        """There is room for more of the request."""
         if self._upload is not None:
             self._upload.drained()
         self._emit("on_drain", self)
 
     def _request_out(self) -> None:
         """All of the request is handed over."""
-        self._stamp = self.loop.now
         if self._state is SENDING:
             self._state = WAITING
-        self._watch()
+        self._deadlines.touch()
+
+    def _continue_late(self) -> None:
+        """The server has not said whether it wants the body: it gets it."""
+        if self._upload is not None:
+            self._upload.release()
 
     # the answer: called by the wire
 
     def _interim(self, response: Response) -> None:
-        self._stamp = self.loop.now
+        self._deadlines.stamp = self.loop.now
         self._emit("on_interim", self, response)
         if response.status == 100 and self._upload is not None:
             self._upload.release()
 
     def _answered(self, response: Response, framing: AnswerFraming) -> None:
+        assert self._upload is not None
         self.response = response
         self._keep = framing.keep_alive
         self.total = framing.length if framing.length >= 0 else None
-        if self._upload is not None and self._upload.stage == HELD:  # the server does not want the body
+        if self._upload.stage == HELD:  # the server does not want the body
             self._upload.drop()
             self._keep = False
         self._state = RECEIVING
-        self._stamp = self.loop.now
+        self._deadlines.stamp = self.loop.now
+        if self._download is not None and not 200 <= response.status <= 299:
+            self._drop_download()
         self._tell_headers()
-        self._watch()
+        if not 0 <= framing.length <= self._wire.parser.behind:  # else all of it is here
+            self._deadlines.watch()
 
     def _received(self, view: memoryview) -> None:
         self.received += len(view)
-        self._stamp = self.loop.now
+        self._deadlines.stamp = self.loop.now
         if self._download is not None:
             try:
                 self._download.write(view)
@@ -318,49 +338,66 @@ class ClientConnection(Stateful, Handle):
 
     def _completed(self) -> None:
         """The answer is whole."""
-        if self.closing or self._state is UPGRADED:
-            return
-        upload, self._upload = self._upload, None
-        assert upload is not None
-        unsent = upload.drop()
-        keep = (self._keep and not unsent and self._wire.clean and not self._stream()._ended
-                and "close" not in tokens(",".join(upload.request.headers.get_all("connection"))))
-        if self._download is not None:
-            download, self._download = self._download, None
-            try:
+        if self._state is UPGRADED:
+            self._to_adapter()
+        elif not self.closing and self._saved():
+            upload, self._upload = self._upload, None
+            assert upload is not None
+            unsent = upload.drop()
+            self._wire.unpause()
+            keep = not unsent and self._may_keep(upload.request)
+            self._state = IDLE if keep else CLOSING
+            self._tell_complete()
+            if unsent:
+                self.abort()
+            elif not keep:
+                self.close()
+
+    def _may_keep(self, request: Request) -> bool:
+        """Whether the connection can be used again."""
+        stream = self._stream()
+        return (self._keep and self._wire.clean and stream._link == UP and not stream._ended
+                and ("connection" not in request.headers
+                     or "close" not in tokens(",".join(request.headers.get_all("connection")))))
+
+    def _saved(self) -> bool:
+        """The file gets its name; False where that fails, which is told then."""
+        download, self._download = self._download, None
+        try:
+            if download is not None:
                 download.commit()
-            except Exception as exc:
-                self._fail(exc)
-                return
-        self._state = IDLE if keep else CLOSING
-        self._total_due = None
-        self._tell_complete()
-        if unsent:  # nobody reads the rest of the request
-            self.abort()
-        elif not keep:
-            self.close()
+        except Exception as exc:
+            self._fail(exc)
+            return False
+        return True
 
     def _upgrade_answered(self, response: Response) -> None:
         """101, or a tunnel."""
-        assert self.request is not None
+        assert self.request is not None and self._upload is not None
         self.response = response
         if response.status == 101 and "upgrade" not in self.request.headers:
             self._fail(BadResponse("101 to a request without Upgrade"))
+            return
+        if self._upload.drop():
+            self._fail(BadResponse("%d before the request was complete" % response.status))
             return
         self._tell_headers()
         if self._state is not UPGRADED and not self.closing:
             self._fail(StateError("the server switched protocols, and nobody took the stream over",
                                   "replace_adapter(adapter) in on_headers", "upgrade"))
 
-    def _to_adapter(self, adapter: Any) -> None:
-        stream, rest = self.stream, self._wire.rest()
-        if rest and stream is not None and not stream.closing:
-            stream._guard(adapter.on_bytes, rest)
+    def _to_adapter(self) -> None:
+        """What came behind the upgrade's head."""
+        stream, rest = self._stream(), self._wire.rest()
+        if rest and not stream.closing:
+            stream._guard(stream._sink.on_bytes, rest)
 
-    def _unasked(self) -> None:
+    def _unasked(self, exc: Exception) -> None:
         """Bytes, or the end, while no answer was due."""
-        if self._state is not UPGRADED:
+        if self._state is IDLE:
             self.close()
+        else:
+            self._fail(exc)
 
     # telling; the pool's connection overrides these
 
@@ -386,63 +423,23 @@ class ClientConnection(Stateful, Handle):
     def _tell_error(self, exc: Exception) -> None:
         self._emit("on_error", self, exc)
 
-    # deadlines
-
-    def _watch(self) -> None:
-        """Sees to it that a timer comes when the next deadline is due."""
-        due = self._due()[0]
-        if due is not None and (self._timer is None or due < self._timer_due):
-            self._stop_timer()
-            self._timer_due = due
-            self._timer = self.loop.call_later(max(0.0, due - self.loop.now), self._look)
-            self._timer.unref()
-
-    def _due(self) -> Tuple[Optional[float], str]:
-        """When the next deadline is, and of what."""
-        limits, state = self.limits, self._state
-        limit, what = None, TOTAL
-        if self._upload is not None and self._upload.stage == HELD:
-            limit, what = limits.continue_timeout, CONTINUE
-        elif self.stream is not None and self.stream.queued and state in (SENDING, WAITING):
-            limit, what = limits.write_timeout, "the server to take the request"
-        elif state is WAITING:
-            started = self._wire.parser.partial
-            limit, what = (limits.head_timeout, "the answer's head") if started else (limits.answer_timeout, "an answer")
-        elif state is RECEIVING and not self._wire.paused and not self._wire.over:
-            limit, what = limits.body_timeout, "more of the answer's body"
-        due = self._total_due if state not in (IDLE, UPGRADED, CLOSING, CLOSED) else None
-        if limit is not None:
-            since = max(self._stamp, self.stream._taken_at if self.stream is not None else 0.0)
-            if due is None or since + limit < due:
-                return since + limit, what
-        return due, TOTAL
-
-    def _look(self) -> None:
-        self._timer = None
-        due, what = self._due()
-        if due is None or due > self.loop.now:
-            self._watch()
-        elif what is CONTINUE and self._upload is not None:
-            self._upload.release()
-            self._watch()
-        else:
-            self._fail(Deadline("waited %g s for %s" % ((self.timeout or 0) if what is TOTAL else due - self._stamp, what)))
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.abort()
-            self._timer = None
-
     # the end
 
     def _fail(self, exc: Exception) -> None:
-        """The transaction is over without an answer."""
-        if self.closing:
-            return
-        state, self._state = self._state, CLOSING
-        if state is not IDLE:
-            self._tell_error(exc)
-        self.abort()
+        """The transaction is over without an answer. Called from the loop."""
+        if not self.closing:
+            state, self._state = self._state, CLOSING
+            if state is not IDLE:
+                self._tell_error(exc)
+            self.abort()
+
+    def _fail_soon(self, exc: Exception) -> None:
+        """As `_fail`, for what the body's source raises, perhaps in the caller's own call."""
+        if self._upload is None:  # it has closed us before
+            self.loop._report(exc, self)
+        else:
+            self._upload.drop()
+            self.loop.call_soon(self._fail, exc)
 
     def _gone(self) -> None:
         """The stream is closed."""
@@ -453,9 +450,26 @@ class ClientConnection(Stateful, Handle):
         if not self.closing:
             self.close()
 
-    def _begin_close(self) -> None:
+    def _drop_download(self) -> None:
+        download, self._download = self._download, None
+        if download is not None:
+            try:
+                download.discard()
+            except OSError as exc:
+                self.loop._report(exc, self)
+
+    def _let_go(self) -> None:
+        """Nothing is begun, nor told, any more."""
         self._state = CLOSING
-        self._stop_timer()
+        self._mute()
+        self._deadlines.stop()
+        if self._upload is not None:
+            self._upload.drop()
+            self._upload = None
+        self._drop_download()
+
+    def _begin_close(self) -> None:
+        self._let_go()
         if self.stream is None:
             self._finish()
         elif self._wire.over or self.stream.queued:
@@ -464,21 +478,16 @@ class ClientConnection(Stateful, Handle):
             self.stream.abort()
 
     def _silence(self) -> None:
-        self._state = CLOSING
-        self._stop_timer()
-        if self._upload is not None:
-            self._upload.drop()
-            self._upload = None
+        self._let_go()
         if self._dialer is not None:
             self._dialer.abort()
             self._dialer = None
-        if self._download is not None:
-            self._download.discard()
-            self._download = None
+        if self.stream is not None:
+            self.stream.abort()  # first in the loop's closing phase: closed when on_close comes
 
     def _free(self) -> None:
-        if self.stream is not None:
-            self.stream.abort()
+        if self.loop._forked and self.stream is not None:  # a child's: nobody else does it there
+            self.stream._free()
 
     def _closed_now(self) -> None:
         self._state = CLOSED

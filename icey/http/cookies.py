@@ -178,6 +178,8 @@ class CookieJar:
     def header(self, url: Union[URL, str]) -> str:
         """The value of the Cookie field for a request to `url` (section 5.4), "" where there is nothing to send."""
         url = URL.of(url)
+        if not self._domains:
+            return ""
         now = self._clock()
         found = []
         for domain in _with_parents(url.host):

@@ -3,7 +3,7 @@
     what                                          limit                 then
     queued bytes the client does not take         write_timeout         abort
     a head begun, or a new connection's first     head_timeout          408, or close where nothing has come
-    an idle connection                            keep_alive_timeout    close
+    an idle connection, since its answer was out  keep_alive_timeout    close
     a body that somebody waits for                body_timeout          408
     an answered request's body being drained      body_timeout          close
     a connection that is closing                  close_timeout         abort
@@ -39,16 +39,17 @@ def sweep(connection: ServerConnection, now: float) -> None:
     limits = connection.server.limits
     state = connection._state
     waited = now - connection._stamp
-    if connection.stream._queue:
+    stream = connection.stream
+    if stream._queue or (stream.secure and stream.queued):
         if state is CLOSING:
-            since = max(connection.stream._taken_at, connection._stamp)
+            since = max(stream._last_taken(), connection._stamp)
             if _over(limits.close_timeout, now - since):
                 connection.abort()
-        elif state is not UPGRADED and _over(limits.write_timeout, now - connection.stream._taken_at):
+        elif state is not UPGRADED and _over(limits.write_timeout, now - stream._last_taken()):
             connection.abort()
     elif state is RECEIVING_HEADERS:
         if not connection._pending:
-            _receiving_headers(connection, limits, waited)
+            _receiving_headers(connection, limits, now)
     elif state is RECEIVING_BODY:
         if _over(limits.body_timeout, waited) and not connection._paused:
             connection._body_late()
@@ -56,10 +57,13 @@ def sweep(connection: ServerConnection, now: float) -> None:
         connection.abort()
 
 
-def _receiving_headers(connection: ServerConnection, limits: Limits, waited: float) -> None:
+def _receiving_headers(connection: ServerConnection, limits: Limits, now: float) -> None:
     parser = connection._parser
-    first = not connection._keep_alive  # of a new connection
-    if _over(limits.head_timeout if first or parser.partial else limits.keep_alive_timeout, waited):
+    if parser.partial or not connection._keep_alive:  # a head begun, or the first of a new connection
+        limit, waited = limits.head_timeout, now - connection._stamp
+    else:  # idle since the last answer was out
+        limit, waited = limits.keep_alive_timeout, now - max(connection._stamp, connection.stream._last_taken())
+    if _over(limit, waited):
         stamp = connection._stamp
         connection._look_again()
         if connection._state is not RECEIVING_HEADERS or connection._stamp != stamp:

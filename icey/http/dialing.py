@@ -10,7 +10,7 @@ Not here: names and the race of several addresses (net/connect.py), what is sent
 
 from __future__ import annotations
 
-from ..base.errors import ConnectError, Deadline, HttpError, NetError, PeerClosed
+from ..base.errors import BadResponse, ConnectError, Deadline, HttpError, NetError, PeerClosed
 from ..net.tcp import TCPSocket
 from .message import REASONS
 from .parser import Parser
@@ -38,11 +38,7 @@ class Proxy:
         self.url = URL.of(url)
         if self.url.scheme not in ("http", "https"):
             raise ValueError("a proxy is http or https, not %r" % self.url.scheme)
-        if auth is None and self.url.user is not None:
-            from .auth import BasicAuth
-
-            auth = BasicAuth(self.url.user, self.url.password or "")
-        self.auth = auth
+        self.auth = basic_of(self.url) if auth is None and self.url.user is not None else auth
         self.tls = tls
 
     @classmethod
@@ -85,7 +81,7 @@ class Dialer:
         self._parser: Optional[Parser] = None
         self._timer: Optional[Timer] = None
         self._credentials: Optional[str] = None  # for the tunnel, after a challenge
-        self._refused: Optional[Response] = None
+        self._answer: Optional[Response] = None  # the proxy's
 
     def start(self) -> None:
         """Begins; NetError where TLS is asked for and `ssl` is missing."""
@@ -123,6 +119,7 @@ class Dialer:
         self.stream = stream
         stream.high_water, stream.low_water = limits.high_water, limits.low_water
         stream.close_timeout = limits.close_timeout
+        stream.unref()  # the connection that dials keeps the loop running, or does not
 
     def _connected(self, stream: TCPSocket) -> None:
         stream.set_no_delay()
@@ -143,24 +140,35 @@ class Dialer:
         stream._write((head + "\r\n").encode("latin-1"), None, False)
         if self._limits.answer_timeout is not None:
             self._timer = self.loop.call_later(self._limits.answer_timeout, self._tunnel_late)
+            self._timer.unref()
 
     def _where(self) -> str:
         """CONNECT's target: host and port, always both."""
         host = self._url.host
         return ("[%s]:%d" if ":" in host else "%s:%d") % (host, self._url.port)
 
-    def _tunnel_open(self) -> None:
-        stream = self.stream
-        assert stream is not None
-        tls = tls_module()
+    def _tunnel_answered(self, response: Response, behind: int) -> None:
+        """The proxy has answered CONNECT, and sent `behind` bytes more."""
+        self._parser = None
+        self._stop_timer()
         try:
-            made = tls.start_tls(stream, self._tls or default_context(), server_side=False, server_hostname=self._url.host,
-                                 session=self._session)
-        except Exception as exc:
+            if response.status >= 300:
+                self._tunnel_refused(response)
+            elif response.status < 200 or behind:
+                self._finish(None, BadResponse("the proxy answered CONNECT by %d%s" % (
+                    response.status, " and %d bytes of its own" % behind if behind else "")))
+            else:
+                self._tunnel_open()
+        except Exception as exc:  # what the user's credentials or context object to
             self._finish(None, exc)
-            return
+
+    def _tunnel_open(self) -> None:
+        """TLS to the server, inside."""
+        assert self.stream is not None
+        made = tls_module().start_tls(
+            self.stream, self._tls or default_context(), server_side=False, server_hostname=self._url.host,
+            session=self._session, handshake_timeout=self._limits.handshake_timeout)
         self._take(made)
-        made.handshake_timeout = self._limits.handshake_timeout
         made._use_sink(self)
         made.on_connect += lambda made: self._finish(made, None)
 
@@ -202,29 +210,22 @@ class Dialer:
 
     def on_bytes(self, data: bytes) -> None:
         """Only a proxy's answer to CONNECT is due here."""
-        if self._parser is None:
-            self._finish(None, NetError("the server spoke before it was asked"))
-            return
-        parser, self._refused = self._parser, None
+        assert self._parser is not None
         try:
-            parser.feed(data)
+            used = self._parser.feed(data)
         except HttpError as exc:
+            exc.__traceback__ = None  # its frames would keep all this alive
             self._finish(None, exc)
             return
-        if self._refused is not None:
-            self._parser = None
-            self._stop_timer()
-            response = self._refused
-            if response.status < 300:
-                self._tunnel_open()
-            else:
-                self._tunnel_refused(response)
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self._tunnel_answered(answer, len(data) - used)
 
     def on_head(self, response: Response) -> bool:
         """The proxy's answer; its body, of a refusal, is not looked at."""
-        if response.status < 200:
+        if 100 <= response.status < 200 and response.status != 101:
             return False
-        self._refused = response
+        self._answer = response
         return True
 
     def on_end(self) -> None:
@@ -239,7 +240,8 @@ class Dialer:
         self._finish(None, exc)
 
     def on_close(self) -> None:
-        """The stream is closed."""
+        """The stream is closed, by whatever it was."""
+        self._finish(None, NetError("the connection was closed before it was ready"))
 
 
 class _Dropped:
@@ -250,6 +252,13 @@ class _Dropped:
 
     def on_close(self) -> None:
         pass
+
+
+def basic_of(url: URL) -> Any:
+    """A BasicAuth of the user and password in a URL; ValueError where they cannot be sent."""
+    from .auth import BasicAuth
+
+    return BasicAuth(url.user or "", url.password or "")
 
 
 def tls_module() -> Any:
@@ -264,4 +273,3 @@ def tls_module() -> Any:
 def default_context() -> Any:
     """A context that trusts the system's authorities."""
     return tls_module().client_context(alpn=("http/1.1",))
-

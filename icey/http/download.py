@@ -24,8 +24,9 @@ class Download:
         if hasattr(target, "write"):
             self.file = target
             return
-        self._path = os.path.realpath(os.fsdecode(target))
-        if os.path.isdir(self._path):
+        path = os.fsdecode(target)
+        self._path = os.path.realpath(path)
+        if os.path.isdir(self._path) or not os.path.basename(path):
             raise IsADirectoryError("%r is a folder, a file's name is needed" % self._path)
         if os.path.exists(self._path) and not os.path.isfile(self._path):
             self.file = open(self._path, "wb")
@@ -36,15 +37,21 @@ class Download:
 
     def write(self, data: Any) -> None:
         """Writes a piece."""
-        written = self.file.write(data)
-        while written is not None and written < len(data):  # an unbuffered file may take less
-            data = data[written:]
-            written = self.file.write(data)
+        left = len(data)
+        while left:
+            taken = self.file.write(data[-left:])
+            if taken is None:  # it does not say: all
+                return
+            if taken <= 0:
+                raise OSError("write() took nothing of %d bytes of an answer" % left)
+            left -= taken  # an unbuffered file may take less than all
 
     def commit(self) -> None:
         """All is there: it gets its name."""
         if self._path is None:
-            self.file.flush()
+            flush = getattr(self.file, "flush", None)
+            if flush is not None:
+                flush()
             return
         if self._part is None:
             self.file.close()

@@ -68,17 +68,15 @@ def fetch(
     """
     from .client import Client
 
-    loop = Loop()
     outcome: List[Tuple[Optional[Answer], Optional[Exception]]] = []
-    try:
+    with Loop() as loop:
         client = Client(loop, timeout=timeout, redirects=redirects, tls=tls, **options)
-        client.request(method, url, headers=headers, body=body, done=lambda answer, error: outcome.append((answer, error)))
-        while not outcome and loop.run_once():
-            pass
-        client.abort()
-        loop.run()
-    finally:
-        loop.close()
+        try:
+            client.request(method, url, headers=headers, body=body, done=lambda *came: outcome.append(came))
+            while not outcome and loop.run_once():
+                pass
+        finally:
+            client.abort()
     if not outcome:
         raise NetError("the request ended without an answer")
     answer, error = outcome[0]

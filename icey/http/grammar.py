@@ -244,7 +244,8 @@ def response_framing(version: str, status: int, method: str, pairs: Sequence[Pai
     """What a response's fields say (RFC 9112 section 6.3); method: of the request it answers."""
     lengths = [value for name, value in pairs if name == "content-length"]
     codings = [value for name, value in pairs if name == "transfer-encoding"]
-    options = tokens(",".join(value for name, value in pairs if name == "connection"))
+    said = [value for name, value in pairs if name == "connection"]
+    options = tokens(",".join(said)) if said else said
     keep_alive = "close" not in options and (version != "1.0" or "keep-alive" in options)
     if method == "HEAD" or status in (204, 304) or status < 200 or (method == "CONNECT" and status < 300):
         return Framing(0, keep_alive, upgrade=status == 101 or (method == "CONNECT" and 200 <= status < 300))

@@ -53,6 +53,12 @@ class Headers:
         name = name.lower()
         return [value for key, value in self.items() if key.lower() == name]
 
+    def copy(self) -> Headers:
+        """Headers with the same fields, to be changed on their own."""
+        made = Headers()
+        made._shared, made._pairs = self._shared, self._pairs.copy()
+        return made
+
     def items(self) -> List[Pair]:
         """All (name, value) pairs, in order."""
         return list(self._pairs) if self._shared is None else list(self._shared.items())

@@ -1,9 +1,9 @@
-"""What is remembered of request heads, so that the next one costs less: LineMemo and Template.
+"""What is remembered of heads, so that the next one costs less: LineMemo and, for requests, Template.
 
 Rules: the answer is the same with a memo and without (a property test holds this); a memo is bounded, belongs to one loop, and
 holds no secrets and nothing long. What it hands out is immutable or copied.
 
-    LineMemo   one a server: field line -> (name, value), each line checked on its first sight
+    LineMemo   one a server, one a client's connection: field line -> (name, value), each line checked on its first sight
     Template   one a connection: its previous field block with the values that changed cut out
 
 Measured, server CPU in multiples of a server that does not parse (a browser's head, path and one field varying; three

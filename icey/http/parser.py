@@ -19,8 +19,8 @@ The states: HEAD -> (HEAD | FIXED | SIZE | CLOSE | TUNNEL); FIXED -> HEAD; SIZE 
 TRAILERS -> HEAD. TUNNEL (an upgrade or CONNECT) takes nothing more: the bytes behind stay unconsumed. FAILED is final.
 
 Split anywhere, the input gives the same events; limits apply as the bytes arrive. A head has three tiers with one set of
-accepted inputs: the same head, or field block, as before on this connection (one comparison); the template and line memo
-of memo.py; and the strict line-by-line reader, which takes everything else and alone raises the errors.
+accepted inputs: the same head, or field block, as before on this connection (one comparison); the line memo of memo.py, for
+requests also its template; and the strict line-by-line reader, which takes everything else and alone raises the errors.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ..base.errors import BadRequest, BadResponse, HttpError, IncompleteBody, To
 from ..base.limits import DEFAULTS
 from . import grammar
 from .grammar import CHUNKED, UNTIL_CLOSE
+from .headers import Headers
 from .memo import LineMemo, Template
 from .message import Request, Response
 
@@ -64,7 +65,7 @@ class Parser:
         "observer", "framing", "trailers", "request_method", "partial", "behind",
         "_limits", "_most_head", "_most_target", "_most_sure", "_responses", "_memo", "_state", "_left", "_irregular",
         "_tail", "_pairs", "_start", "_spent", "_blank",  # the strict reader's
-        "_head", "_block_at", "_head_method", "_head_target", "_head_fields", "_head_framing",  # the last head
+        "_head", "_block_at", "_head_method", "_head_target", "_head_fields", "_head_framing", "_head_start",  # the last head
         "_lead",
         "_template", "_misses",
     )
@@ -88,7 +89,7 @@ class Parser:
         self._most_target = _NO_BOUND if limits.max_target is None else limits.max_target
         self._most_sure = min(self._most_head, self._most_target)  # a whole head of this size is within both
         self._responses = responses
-        self._memo = LineMemo() if memo is None and not responses else memo
+        self._memo = LineMemo() if memo is None else memo
         self._state = HEAD
         self._left = 0  # bytes of the body or chunk; in CRLF: of the line end
         self._tail: Optional[bytearray] = None  # of a line split between feeds
@@ -96,7 +97,7 @@ class Parser:
         self._start: Optional[Tuple[Any, Any, str]] = None  # the first line, once read
         self._spent = 0  # bytes of the head, the trailers or the extensions so far
         self._blank = 0  # empty lines before this message, or interim answers
-        self._irregular = responses  # this head is for the strict reader
+        self._irregular = False  # this head is for the strict reader
         self.forget()
 
     def forget(self) -> None:
@@ -105,8 +106,9 @@ class Parser:
         self._block_at = 0
         self._head_method = self._head_target = ""
         self._lead = ""  # how the last head began: its method and the first character of its target
-        self._head_fields: Dict[str, str] = {}
+        self._head_fields: Any = {}
         self._head_framing = _NO_FRAMING
+        self._head_start = (0, "", "1.1")  # of a response, whose first line is in _lead
         self._template: Optional[Template] = None
         self._misses = 0
 
@@ -123,7 +125,8 @@ class Parser:
     def feed(self, data: bytes) -> int:
         """Parses `data`; the number of bytes used. HttpError: malformed, past a limit, or fed after such an error."""
         at, size = 0, len(data)
-        if data == self._head and self._state == HEAD and not self._irregular and not self._head_framing.length:
+        if (data == self._head and self._state == HEAD and not self._irregular and not self._head_framing.length
+                and not self._responses):
             self.framing = self._head_framing  # the same head again, and nothing else: no look at it at all
             self.observer.on_head(Request(self._head_method, self._head_target, "1.1", self._head_fields))
             return size
@@ -158,6 +161,8 @@ class Parser:
     def _feed_head(self, data: bytes, at: int) -> int:
         if self._irregular:
             return self._feed_head_lines(data, at)
+        if self._responses:
+            return self._feed_answer(data, at)
         template = self._template
         # first tier, for heads that vary: one decoding, one look at each hole
         if template is not None and len(data) - at < MOST_DECODED:
@@ -226,7 +231,6 @@ class Parser:
         most = self._limits.max_fields
         if most is not None and len(lines) > most:
             return None
-        assert self._memo is not None
         try:
             fields = dict(map(self._memo.__getitem__, lines))
             if len(fields) != len(lines):
@@ -239,6 +243,44 @@ class Parser:
             old = str(before[:-4], "latin-1").split("\r\n")
             self._template = Template.learned(self._template, old, lines, fields, framing)
         return fields, framing
+
+    def _feed_answer(self, data: bytes, at: int) -> int:
+        """A response's head: all of it as it was last time, or each line by way of the memo."""
+        head = self._head
+        if head is None or not data.startswith(head, at) or self._head_method != self.request_method:
+            head = self._remembered_answer(data, at)
+            if head is None:
+                return self._feed_head_lines(data, at)
+        end = at + len(head)
+        status, reason, version = self._head_start
+        framing = self.framing = self._head_framing
+        self._blank = 0
+        if framing.length:
+            self._body_follows(framing.length, len(data) - end)
+        return -end if self.observer.on_head(Response(status, reason, Headers.received(self._head_fields), version)) else end
+
+    def _remembered_answer(self, data: bytes, at: int) -> Optional[bytes]:
+        """A whole final head, remembered from now on with what it says; None: the strict reader is to look at it."""
+        eol, end = data.find(b"\r\n", at), data.find(b"\r\n\r\n", at)
+        most = self._limits.max_fields
+        if end < 0 or eol - at > self._most_target + LINE_OVER_TARGET or end + 2 - eol > self._most_head:
+            return None
+        first, *lines = str(data[at:end], "latin-1").split("\r\n")
+        start = self._head_start if first == self._lead else grammar.status_line(first)
+        if start is None or start[0] < 200 or (most is not None and len(lines) > most):
+            return None
+        try:
+            pairs = list(map(self._memo.__getitem__, lines))
+            framing = grammar.response_framing(start[2], start[0], self.request_method, pairs)
+        except HttpError:
+            return None
+        if framing.upgrade:
+            return None
+        fields = dict(pairs)
+        self._head = head = data[at:end + 4]
+        self._head_method, self._head_start, self._lead = self.request_method, start, first
+        self._head_fields, self._head_framing = fields if len(fields) == len(pairs) else pairs, framing
+        return head
 
     def _feed_head_lines(self, data: bytes, at: int) -> int:
         """The strict reader: line by line, also across feeds."""
@@ -296,8 +338,7 @@ class Parser:
         message: Any
         if self._responses:
             framing = self._checked(grammar.response_framing, version, first, self.request_method, pairs)
-            message = Response(first, second, version=version)
-            message.headers = message.headers.received(fields)
+            message = Response(first, second, Headers.received(fields), version)
             if first < 200 and first != 101:
                 self._blank += 1
                 if self._blank > MOST_INTERIM:
@@ -323,7 +364,7 @@ class Parser:
         self._pairs = []
         self._spent = 0
         self.partial = False
-        self._irregular = self._responses
+        self._irregular = False
 
     # bodies
 

@@ -1,9 +1,10 @@
 """Pool: a client's connections, kept by origin.
 
 Rules
-- At most `max_per_host` connections to an origin, and `max_connections` in all; a call beyond that waits for its turn.
-- What is idle is used again, the latest first, and closed after `limits.keep_alive_timeout`. Idle connections do not keep
-  the loop running.
+- At most `max_per_host` connections to an origin, and `max_connections` in all; a call beyond that waits for its turn: first
+  come, first served within an origin, and the origins in turn. A connection that closes gives its place up at once.
+- What is idle is used again, the latest first, and closed after `limits.keep_alive_timeout`.
+- Connections do not keep the loop running: calls do.
 - An idle connection that its server has closed is noticed when the loop reads it, at the latest when it is to be used again.
 
 Not here: what a call does with its connection (call.py).
@@ -17,7 +18,7 @@ from .clientconnection import ClientConnection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Deque, Dict, List, Optional, Tuple
+    from typing import Any, Deque, Dict, List, Optional, Set, Tuple
 
     from ..base.limits import Limits
     from ..base.loop import Loop
@@ -34,14 +35,18 @@ MOST_SESSIONS = 256  # TLS sessions remembered
 class PooledConnection(ClientConnection):
     """A connection of a pool: what it has to tell goes to the call that has it. `uses`: transactions begun."""
 
-    __slots__ = ("call", "pool", "uses", "idle_since")
+    __slots__ = ("call", "pool", "origin", "uses", "idle_since")
+
+    _takes_send = False
 
     def __init__(self, pool: Pool, url: URL, **options: Any) -> None:
-        super().__init__(pool.loop, url, **options)
+        super().__init__(pool.loop, url.without_userinfo(), **options)
         self.pool = pool
+        self.origin: Origin = url.origin
         self.call: Optional[Call] = None
         self.uses = 0
         self.idle_since = 0.0
+        self.unref()
 
     def _tell_sent(self, head: bytes) -> None:
         if self.call is not None:
@@ -66,16 +71,20 @@ class PooledConnection(ClientConnection):
         if call is not None:
             call._broken(self, exc)
 
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.pool.leave(self)
+
     def _closed_now(self) -> None:
         super()._closed_now()
         call, self.call = self.call, None
-        self.pool.gone(self)
-        if call is not None:  # closed from outside, the loop with it perhaps
+        self.pool.connections.discard(self)
+        if call is not None:  # closed from outside
             call._lost()
 
 
 class Pool:
-    """The connections of one Client."""
+    """The connections of one Client. `connections`: all that are open, those that close included."""
 
     def __init__(
         self, loop: Loop, limits: Limits, max_per_host: int, max_connections: int, proxy: Optional[Proxy]
@@ -85,59 +94,65 @@ class Pool:
         self.proxy = proxy
         self.max_per_host = max_per_host
         self.max_connections = max_connections
-        self.connections: Dict[PooledConnection, Origin] = {}
-        self._count: Dict[Origin, int] = {}
+        self.connections: Set[PooledConnection] = set()
+        self._places: Dict[Origin, Set[PooledConnection]] = {}  # those that count
+        self._taken = 0  # places in all
         self._idle: Dict[Origin, List[PooledConnection]] = {}
-        self._waiting: Deque[Call] = deque()
+        self._waiting: Dict[Origin, Deque[Call]] = {}  # the origins in the order of their turns
+        self._serving = False  # `_serve` is on its way
         self._sessions: Dict[Origin, Any] = {}
         self._timer: Optional[Timer] = None
         self._closed = False
 
-    def acquire(self, call: Call, fresh: bool = False) -> None:
-        """Gives `call` a connection, now or when one is free. fresh: not one that was used before."""
-        connection = self._free_one(call, fresh)
-        if connection is not None:
-            connection.call = call
-            connection.uses += 1
-            connection.ref()
-            call._go(connection)
+    def acquire(self, call: Call) -> None:
+        """Gives `call` a connection, now or when its turn comes, by `call._go`."""
+        origin = call.url.origin
+        if self._serving or origin in self._waiting or not self._has_room(origin):
+            self._waiting.setdefault(origin, deque()).append(call)
         else:
-            self._waiting.append(call)
+            self._give(call)
 
     def forget(self, call: Call) -> None:
         """`call` waits no more."""
-        try:
-            self._waiting.remove(call)
-        except ValueError:
-            pass
+        origin = call.url.origin
+        calls = self._waiting.get(origin)
+        if calls is not None and call in calls:
+            calls.remove(call)
+            if not calls:
+                del self._waiting[origin]
 
     def release(self, connection: PooledConnection) -> None:
         """The connection's transaction is over."""
-        origin = connection.url.origin
         if connection.uses == 1 and connection.url.secure and connection.stream is not None:
             if len(self._sessions) >= MOST_SESSIONS:
                 self._sessions.clear()
-            self._sessions[origin] = connection.stream.session  # type: ignore[attr-defined]
-        if connection.reusable and not self._closed:
+            self._sessions[connection.origin] = connection.stream.session  # type: ignore[attr-defined]
+        if not connection.reusable:
+            self.leave(connection)
+        elif self._closed:
+            connection.close()
+        else:
             connection.idle_since = self.loop.now
-            connection.unref()
-            self._idle.setdefault(origin, []).append(connection)
+            self._idle.setdefault(connection.origin, []).append(connection)
             self._watch()
-        if self._waiting:
-            self.loop.call_soon(self._serve)
+            self._serve_soon()
 
-    def gone(self, connection: PooledConnection) -> None:
-        """The connection is closed."""
-        origin = self.connections.pop(connection, None)
-        if origin is not None:
-            left = self._count[origin] - 1
-            if left:
-                self._count[origin] = left
-            else:
-                del self._count[origin]
-            self._not_idle(connection, origin)
-            if self._waiting and not self.loop.closed:
-                self.loop.call_soon(self._serve)
+    def leave(self, connection: PooledConnection) -> None:
+        """The connection is not used again: its place is free."""
+        origin = connection.origin
+        places = self._places.get(origin)
+        if places is None or connection not in places:
+            return
+        places.remove(connection)
+        if not places:
+            del self._places[origin]
+        self._taken -= 1
+        idle = self._idle.get(origin)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+            if not idle:
+                del self._idle[origin]
+        self._serve_soon()
 
     def close(self) -> None:
         """Keeps nothing any more: what is idle goes, what is busy after its answer."""
@@ -149,50 +164,79 @@ class Pool:
             for connection in list(idle):
                 connection.abort()
 
-    def _serve(self) -> None:
-        """Gives what is free to those who wait, first come first served, where an origin has room."""
-        for _ in range(len(self._waiting)):
-            if self._waiting:
-                self._waiting.popleft()._acquire()
+    # turns
 
-    def _free_one(self, call: Call, fresh: bool) -> Optional[PooledConnection]:
-        url, origin = call.url, call.url.origin
-        idle = self._idle.get(origin)
-        while idle and not fresh:
-            connection = idle.pop()
-            if not idle:
-                del self._idle[origin]
-            if connection.reusable and connection._tls is call.tls:
-                connection._look_again()
-                if connection.reusable:
-                    return connection
+    def _serve_soon(self) -> None:
+        if self._waiting and not self._serving and not self.loop.closed:
+            self._serving = True
+            self.loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Gives what is free to those who wait."""
+        self._serving = False
+        while True:
+            origin = next((origin for origin in self._waiting if self._has_room(origin)), None)
+            if origin is None:
+                return
+            calls = self._waiting.pop(origin)
+            call = calls.popleft()
+            if calls:
+                self._waiting[origin] = calls  # behind the others
+            self._give(call)
+
+    def _has_room(self, origin: Origin) -> bool:
+        """Whether a call to `origin` can have a connection."""
+        if origin in self._idle:
+            return True
+        if len(self._places.get(origin, ())) >= self.max_per_host:
+            return False
+        return self._taken < self.max_connections or bool(self._idle)
+
+    def _give(self, call: Call) -> None:
+        try:
+            connection = None if call.wants_fresh else self._idle_one(call.url.origin)
+            if connection is None:
+                connection = self._new_one(call)
+        except Exception as exc:  # no TLS here
+            call._fail_soon(exc)
+            return
+        connection.call = call
+        connection.uses += 1
+        call._go(connection)
+
+    def _idle_one(self, origin: Origin) -> Optional[PooledConnection]:
+        """The connection that was used last, if its server has not closed it meanwhile."""
+        while origin in self._idle:
+            connection = self._idle[origin][-1]
+            connection._look_again()
+            if connection.reusable:
+                self._idle[origin].pop()
+                if not self._idle[origin]:
+                    del self._idle[origin]
+                return connection
             connection.close()
-        if self._count.get(origin, 0) >= self.max_per_host and not (fresh and self._drop_idle(origin)):
-            return None
-        if len(self.connections) >= self.max_connections and not self._drop_idle(None):
-            return None
-        connection = PooledConnection(self, url.without_userinfo(), tls=call.tls, limits=self.limits, proxy=self.proxy)
+            self.leave(connection)
+        return None
+
+    def _new_one(self, call: Call) -> PooledConnection:
+        origin = call.url.origin
+        if len(self._places.get(origin, ())) >= self.max_per_host:
+            self._drop_idle(origin)
+        elif self._taken >= self.max_connections:
+            self._drop_idle(None)
+        connection = PooledConnection(self, call.url, tls=call.tls, limits=self.limits, proxy=self.proxy)
         connection.session = self._sessions.get(origin)
-        self.connections[connection] = origin
-        self._count[origin] = self._count.get(origin, 0) + 1
+        self.connections.add(connection)
+        self._places.setdefault(origin, set()).add(connection)
+        self._taken += 1
         return connection
 
-    def _drop_idle(self, origin: Optional[Origin]) -> bool:
-        """Closes the connection that is idle for the longest, of this origin or of any; its place is free at once."""
+    def _drop_idle(self, origin: Optional[Origin]) -> None:
+        """Closes the connection that is idle for the longest, of this origin or of any."""
         idle = [connection for key, those in self._idle.items() if origin in (None, key) for connection in those]
-        if not idle:
-            return False
-        oldest = min(idle, key=lambda connection: connection.idle_since)
-        self.gone(oldest)
-        oldest.close()
-        return True
+        min(idle, key=lambda connection: connection.idle_since).close()
 
-    def _not_idle(self, connection: PooledConnection, origin: Origin) -> None:
-        idle = self._idle.get(origin)
-        if idle is not None and connection in idle:
-            idle.remove(connection)
-            if not idle:
-                del self._idle[origin]
+    # idle connections
 
     def _watch(self) -> None:
         limit = self.limits.keep_alive_timeout

@@ -9,21 +9,25 @@
     an object with `length` and pieces   its length (MultipartEncoder)
 
 Rules: a source is asked for more only while the connection is below high water. What can be had again (`rewind`) may be sent
-again: after a redirect, with credentials, on a new connection.
+again: after a redirect, with credentials, on a new connection. A generator is closed when nobody wants the rest of it, a file
+stays its owner's.
 
-Not here: the request's head, and when the body may go (client.py).
+Not here: the request's head (requesthead.py), and when the body may go (upload.py).
 """
 
 from __future__ import annotations
+
+from types import GeneratorType
 
 from ..base.buffer import flat, own
 from ..base.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, Optional
+    from typing import Any, Iterator, List, Optional
 
     from ..base.buffer import Data
+    from .headers import Headers
 
 PIECE = 65536
 WANT_BODY = frozenset(["POST", "PUT", "PATCH"])
@@ -41,6 +45,9 @@ class Body:
     def rewind(self) -> bool:
         """Goes back to the beginning; False where that cannot be."""
         return False
+
+    def close(self) -> None:
+        """Nothing more is wanted of it."""
 
 
 class Whole(Body):
@@ -65,31 +72,42 @@ class Whole(Body):
 
 
 class File(Body):
-    """What is left of an open binary file; it stays the caller's to close."""
+    """What is left of an open binary file: as much as is there now, though it may grow. It stays the caller's to close."""
 
     def __init__(self, file: Any) -> None:
+        if hasattr(file, "encoding"):
+            raise TypeError("a body is bytes: open the file in binary mode")
         self._file = file
         self._start: Optional[int] = None
         try:
             if file.seekable():
                 self._start = file.tell()
-                self.length = file.seek(0, 2) - self._start
+                self.length = max(0, file.seek(0, 2) - self._start)
                 file.seek(self._start)
         except (AttributeError, OSError):  # a pipe; something that only reads
             self._start = self.length = None
+        self._left = self.length
 
     def next(self) -> Optional[Data]:
         """Up to 64 KiB."""
-        piece = self._file.read(PIECE)
-        if isinstance(piece, str):
-            raise TypeError("a body is bytes: open the file in binary mode")
-        return piece or None
+        if self._left == 0:
+            return None
+        piece = self._file.read(PIECE if self._left is None else min(PIECE, self._left))
+        if piece is None:
+            raise BlockingIOError("a body's file has to be one that blocks: read() had nothing and no end")
+        if not piece:
+            return None
+        data = flat(piece) if not isinstance(piece, str) else _refuse_text()
+        if self._left is not None:
+            self._left -= len(data)
+        return data
 
     def rewind(self) -> bool:
         """Where the file can seek."""
         if self._start is None:
             return False
         self._file.seek(self._start)
+        self._left = self.length
         return True
 
 
@@ -100,78 +118,111 @@ class Pieces(Body):
         self._pieces = pieces
         self._iterator: Iterator[Any] = iter(pieces)
         self._began = False
-        self.length = getattr(pieces, "length", None)
+        length = getattr(pieces, "length", None)
+        self.length = length if isinstance(length, int) else None
 
     def next(self) -> Optional[Data]:
         """The next piece that is not empty."""
         self._began = True
         for piece in self._iterator:
-            if isinstance(piece, str):
-                raise TypeError("a body is bytes: encode the str first")
-            data = own(flat(piece))
+            data = own(flat(piece)) if not isinstance(piece, str) else _refuse_text()
             if data:
                 return data
         return None
 
     def rewind(self) -> bool:
         """Where iterating again starts anew."""
-        if self._began and (self._iterator is self._pieces or not getattr(self._pieces, "rewindable", True)):
-            return False
-        self._iterator = iter(self._pieces)
-        self._began = False
+        if self._began:
+            if self._iterator is self._pieces or not getattr(self._pieces, "rewindable", True):
+                return False
+            self.close()
+            self._iterator = iter(self._pieces)
+            self._began = False
         return True
+
+    def close(self) -> None:
+        """Closes a generator, unless it is what calls."""
+        iterator = self._iterator
+        if isinstance(iterator, GeneratorType) and not iterator.gi_running:
+            iterator.close()
+
+
+def _refuse_text() -> bytes:
+    raise TypeError("a body is bytes: encode the str first, or open the file in binary mode")
 
 
 def body_of(body: Any) -> Optional[Body]:
     """The source for what `start` was given; TypeError for what is none."""
     if body is None or isinstance(body, Body):
         return body
-    if isinstance(body, str):
-        raise TypeError("a body is bytes: encode the str first, body.encode()")
+    if isinstance(body, str) or hasattr(body, "keys"):
+        raise TypeError("a body is bytes: encode the str first, body.encode(), or the form, urlencode(fields)")
     if hasattr(body, "read"):
         return File(body)
-    if isinstance(body, (bytes, bytearray, memoryview)):
+    try:
         return Whole(body)
+    except TypeError:  # no buffer
+        pass
     try:
         return Pieces(body)
     except TypeError:
-        return Whole(body)  # array.array and the like: a buffer, or TypeError
+        raise TypeError("a body is bytes-like, a binary file or an iterable of bytes, not %s" % type(body).__name__) from None
 
 
 class Framing:
-    """How one request's body goes out. length None: chunked; else it is held to that."""
+    """How one request's body goes out. length None: chunked; else it is held to that. `sent`: bytes of the body so far."""
 
-    __slots__ = ("length", "left", "sent")
+    __slots__ = ("length", "sent")
 
     def __init__(self, length: Optional[int]) -> None:
         self.length = length
-        self.left = length or 0
         self.sent = 0
 
     @property
     def full(self) -> bool:
         """Whether a given length is reached."""
-        return self.length is not None and not self.left
+        return self.sent == self.length
 
-    def wrap(self, data: Any) -> Any:
-        """What goes out for a piece, parts not empty; StateError beyond the length."""
-        parts = [flat(part) for part in (data if isinstance(data, (list, tuple)) else (data,))]
-        size = sum(map(len, parts))
+    def wrap(self, parts: List[Data], size: int) -> List[Data]:
+        """What goes out for `parts`, which have `size` bytes; StateError beyond the length, and then nothing has happened."""
         if not size:
             return []
-        if self.length is not None:
-            if size > self.left:
-                raise StateError("a body %d bytes beyond its Content-Length" % (size - self.left),
-                                 "send what was promised, or give no Content-Length", "the engine frames")
-            self.left -= size
-        else:
+        if self.length is None:
             parts = [b"%x\r\n" % size, *parts, b"\r\n"]
+        elif self.sent + size > self.length:
+            raise StateError("a body %d bytes beyond its Content-Length" % (self.sent + size - self.length),
+                             "send what was promised, or give no Content-Length", "the engine frames")
         self.sent += size
         return parts
 
-    def end(self) -> bytes:
-        """What goes out at the end; StateError short of the length."""
-        if self.left:
-            raise StateError("a body %d bytes short of its Content-Length" % self.left,
+    def require_all(self) -> None:
+        """StateError short of the length."""
+        if self.length is not None and self.sent < self.length:
+            raise StateError("a body %d bytes short of its Content-Length" % (self.length - self.sent),
                              "send all of it, or give no Content-Length", "the engine frames")
-        return b"0\r\n\r\n" if self.length is None else b""
+
+
+def framing_of(headers: Headers, source: Optional[Body]) -> Optional[Framing]:
+    """How a request with these headers frames `source`, or a body yet to come; None for no body. ValueError: nonsense."""
+    coding = given = None
+    for name, value in headers.items():
+        key = name.lower()
+        if key == "transfer-encoding":
+            if coding is not None:
+                raise ValueError("more than one Transfer-Encoding")
+            coding = value
+        elif key == "content-length":
+            if given is not None:
+                raise ValueError("more than one Content-Length")
+            given = value
+    if coding is not None:
+        if coding.lower() != "chunked" or given is not None:
+            raise ValueError("a request's body is chunked or has a Content-Length: %r" % coding)
+        return Framing(None)
+    if given is None:
+        return None if source is None else Framing(source.length)
+    if not (given.isascii() and given.isdigit() and len(given) <= 18):
+        raise ValueError("Content-Length is a number of bytes, not %r" % given)
+    if source is not None and source.length is not None and source.length != int(given):
+        raise ValueError("Content-Length says %s, the body has %d bytes" % (given, source.length))
+    return Framing(int(given))

@@ -81,7 +81,7 @@ class Server(Handle):
         self._told = False  # on_shutdown was emitted
         self._sweeper: Optional[Timer] = None
         self._deadline: Optional[Timer] = None
-        self._secured: Optional[Callable[[TCPSocket], TCPSocket]] = None if tls is None else _over_tls(tls)
+        self._secured: Optional[Callable[[TCPSocket], TCPSocket]] = None if tls is None else _over_tls(tls, self.limits)
         self._gate: Optional[Gate] = None
         if proxy_protocol is not None:
             from .proxyprotocol import Gate
@@ -168,7 +168,6 @@ class Server(Handle):
         """HTTP begins on `stream`, behind TLS where that is asked for."""
         if self._secured is not None:
             stream = self._secured(stream)
-            stream.handshake_timeout = self.limits.handshake_timeout  # type: ignore[attr-defined]
         connection = ServerConnection(self, stream)
         self._connections[connection] = None
         return connection
@@ -278,10 +277,10 @@ def _not_found(exchange: Exchange) -> None:
     exchange.respond(404, b"404 Not Found\n", "text/plain; charset=utf-8")
 
 
-def _over_tls(context: Any) -> Callable[[TCPSocket], TCPSocket]:
+def _over_tls(context: Any, limits: Limits) -> Callable[[TCPSocket], TCPSocket]:
     """What puts TLS on an accepted stream; TypeError for what is no context."""
     from ..net.tls import start_tls
 
     if not hasattr(context, "wrap_bio"):
         raise TypeError("tls is an ssl.SSLContext, as tls.server_context(cert, key) makes it, not %r" % (context,))
-    return lambda stream: start_tls(stream, context, server_side=True)
+    return lambda stream: start_tls(stream, context, server_side=True, handshake_timeout=limits.handshake_timeout)

@@ -83,9 +83,9 @@ _c = ClientState
 CLIENT_MOVES = transitions({
     _c.IDLE: (_c.CONNECTING, _c.SENDING, _c.CLOSING, _c.CLOSED),
     _c.CONNECTING: (_c.SENDING, _c.CLOSING, _c.CLOSED),
-    _c.SENDING: (_c.WAITING, _c.RECEIVING, _c.IDLE, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
-    _c.WAITING: (_c.RECEIVING, _c.IDLE, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
-    _c.RECEIVING: (_c.IDLE, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
+    _c.SENDING: (_c.WAITING, _c.RECEIVING, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
+    _c.WAITING: (_c.RECEIVING, _c.UPGRADED, _c.CLOSING, _c.CLOSED),
+    _c.RECEIVING: (_c.IDLE, _c.CLOSING, _c.CLOSED),
     _c.UPGRADED: (_c.CLOSING, _c.CLOSED),
     _c.CLOSING: (_c.CLOSED,),
     _c.CLOSED: (),

@@ -3,83 +3,73 @@
     NEW -> (HELD ->) FLOWING -> DONE     the head has not gone; it has, and 100 Continue is awaited; the body goes; all is out
 
 Rules: `send` before the head has gone makes a body of a request that announced none, where its method wants one (POST, PUT,
-PATCH): the head goes out a turn later than start(). What is sent while NEW or HELD waits here, copied if it is mutable.
+PATCH): the head goes out a turn later than start(). What is sent while NEW or HELD waits here, copied if it is mutable, and
+counts as queued.
 
 Not here: where a source has its bytes from, and the framing (requestbody.py).
 """
 
 from __future__ import annotations
 
-from ..base.buffer import own
-from ..base.errors import StateError
-from .requestbody import WANT_BODY, Framing, body_of
-from .requesthead import request_head
+from ..base.buffer import flat, own
+from ..base.errors import QueueFull, StateError
+from .requestbody import WANT_BODY, Framing, body_of, framing_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple
 
-    from ..base.buffer import Done
+    from ..base.buffer import Data, Done
     from .clientconnection import ClientConnection
-    from .headers import Headers
     from .message import Request
     from .requestbody import Body
 
 NEW, HELD, FLOWING, DONE = range(4)
 
 TURN_BYTES = 1 << 20  # of a source, before others have their turn
-JOIN_BELOW = 16384
+JOIN_BELOW = 16384  # a body of this size goes out with its head, in one send
 
 
 class Upload:
     """`request` with `body`, on `connection`. ValueError, TypeError: what cannot be sent."""
 
-    __slots__ = ("request", "stage", "_connection", "_source", "_framing", "_declared", "_early", "_pushing", "_ended")
+    __slots__ = ("request", "stage", "queued", "_connection", "_source", "_ours", "_framing", "_early", "_ended", "_owed")
 
     def __init__(self, connection: ClientConnection, request: Request, body: Any) -> None:
+        connection._heads.check(request)
         self.request = request
         self.stage = NEW
+        self.queued = 0  # bytes that wait here
         self._connection = connection
-        self._source = body_of(body)
-        self._declared = _declared_length(request.headers, self._source)
-        self._pushing = self._source is None and self._declared is not None  # the body comes by send()
-        self._framing = Framing(0)
-        self._early: List[Tuple[Any, Done]] = []
+        self._source: Optional[Body] = body_of(body)
+        self._ours = self._source is not body  # made here, so closed here
+        self._framing: Optional[Framing] = framing_of(request.headers, self._source)  # None: no body, so far
+        self._early: List[Tuple[List[Data], Done]] = []
         self._ended = False  # end() was called
-
-    @property
-    def queued(self) -> int:
-        """Bytes that wait here."""
-        return sum(len(data) for data, _ in self._early)
+        self._owed = False  # on_drain is due once all is out
 
     @property
     def may_grow(self) -> bool:
         """Whether a send() may still make a body."""
-        return self.stage == NEW and self._source is None and not self._pushing and self.request.method in WANT_BODY
+        return self._framing is None and self.stage == NEW and self.request.method in WANT_BODY
 
     def launch(self) -> None:
         """The head goes out, and what there is of the body."""
-        connection, request, source = self._connection, self.request, self._source
-        has_body = source is not None or self._pushing
-        length, told = self._framed(has_body)
-        self._framing = framing = Framing(length if has_body else 0)
-        head = request_head(request, connection.url, connection.proxy, told)
-        sent = head
-        connection._wire.expect(request.method)
-        self.stage = FLOWING
-        if has_body and str(request.headers.get("expect", "")).lower() == "100-continue":
-            self.stage = HELD
-        elif source is not None and source.length is not None and source.length < JOIN_BELOW:
-            first = source.next()
+        connection, request, framing = self._connection, self.request, self._framing
+        head = out = connection._heads.head(request, self._told())
+        self.stage = HELD if self._waits() else FLOWING
+        source = self._source
+        if source is not None and self.stage == FLOWING and source.length is not None and source.length < JOIN_BELOW:
+            assert framing is not None
+            first = self._next()
             if first is not None:
-                head += b"".join(framing.wrap(first))
-        connection._stream()._write(head, None, False)
-        connection._tell_sent(sent)
-        if self.stage == DONE:  # closed meanwhile
+                out += b"".join(framing.wrap([first], len(first)))
+        if self.stage == DONE:  # dropped by the source itself
             return
-        if not has_body:
-            self._finish()
-        elif self.stage == FLOWING:
+        connection._wire.expect(request.method)
+        connection._stream()._write(out, None, False)
+        connection._tell_sent(head)
+        if self.stage == FLOWING:
             self._go_on()
 
     def release(self) -> None:
@@ -91,7 +81,11 @@ class Upload:
     def drop(self) -> bool:
         """Nobody gets the rest; whether there was any."""
         there = self.stage != DONE
-        self.stage, self._source, self._early = DONE, None, []
+        self.stage = DONE
+        self._early, self.queued = [], 0
+        source, self._source = self._source, None
+        if source is not None and self._ours:
+            self._close(source)
         return there
 
     def drained(self) -> None:
@@ -99,106 +93,154 @@ class Upload:
         if self.stage == FLOWING and self._source is not None:
             self._pump()
 
+    # by send()
+
     def send(self, data: Any, done: Done, borrowed: bool) -> bool:
         """As ClientConnection.send."""
         self._require("send")
-        self._pushing = True
+        parts = [flat(part) for part in (data if isinstance(data, (list, tuple)) else (data,))]
+        size = sum(map(len, parts))
+        self._require_room(size)
+        framing = self._framing = self._framing or Framing(None)
+        parts = framing.wrap(parts, size)
         if self.stage != FLOWING:
-            self._early.append((b"".join(data) if isinstance(data, (list, tuple)) else own(data), done))
-            return self._connection.queued < self._connection.limits.high_water
-        below = self._put(data, done, borrowed)
-        if self._framing.full:
+            return self._keep(parts, done)
+        below = self._write(parts, done, borrowed)
+        if framing.full:
             self._finish()
         return below
 
     def end(self) -> None:
         """As ClientConnection.end."""
         self._require("end")
-        self._pushing = self._ended = True
+        self._framing = self._framing or Framing(None)
+        self._framing.require_all()
+        self._ended = True
         if self.stage == FLOWING:
             self._finish()
 
     def _require(self, verb: str) -> None:
-        if self.stage == DONE or self._source is not None or self._ended or not (self._pushing or self.may_grow):
+        if self.stage == DONE or self._source is not None or self._ended or not (self._framing or self.may_grow):
             raise StateError("%s() on a request whose body is not sent that way, or complete" % verb,
                              "give a Content-Length or Transfer-Encoding: chunked, or call it right after start()",
                              "start, then send")
 
-    def _framed(self, has_body: bool) -> Tuple[Optional[int], List[Tuple[str, str]]]:
-        """(length or None for chunked, the fields that say so)."""
-        declared, source = self._declared, self._source
-        if not has_body:
-            wanted = self.request.method in WANT_BODY and declared is None
-            return 0, [("Content-Length", "0")] if wanted else []
-        if declared is not None and declared >= 0:
-            return declared, []
-        if declared is None and source is not None and source.length is not None:
-            return source.length, [("Content-Length", str(source.length))]
-        return None, [("Transfer-Encoding", "chunked")]
+    def _require_room(self, size: int) -> None:
+        connection = self._connection
+        most, queued = connection.limits.max_queue, connection.queued
+        if most is not None and queued and queued + size > most:
+            self._owe_drain()
+            raise QueueFull("%d bytes queued, %d more would pass max_queue %d: wait for on_drain" % (queued, size, most))
+
+    def _keep(self, parts: List[Data], done: Done) -> bool:
+        """Waits for the head, or for 100 Continue."""
+        connection = self._connection
+        self._early.append(([own(part) for part in parts], done))
+        self.queued += sum(map(len, parts))
+        if connection.queued < connection.limits.high_water:
+            return True
+        self._owe_drain()
+        return False
+
+    def _owe_drain(self) -> None:
+        """Sees to it that on_drain comes, where the stream would not tell."""
+        flowing = self.stage == FLOWING
+        if not self._owed and not (flowing and self._connection._stream()._drain_due):
+            self._owed = True
+            if flowing:
+                self._when_out()
+
+    def _when_out(self) -> None:
+        self._connection._stream()._write(b"", self._pay, False)
+
+    def _pay(self) -> None:
+        connection = self._connection
+        if self.stage == FLOWING and connection.queued > connection.limits.low_water:
+            self._when_out()  # more was sent meanwhile
+        else:
+            self._owed = False
+            if self.stage == FLOWING:
+                connection._drained()
+
+    # out
+
+    def _told(self) -> List[Tuple[str, str]]:
+        """The fields that say how the body is framed."""
+        framing, request = self._framing, self.request
+        if framing is None:
+            return [("Content-Length", "0")] if request.method in WANT_BODY else []
+        if framing.length is None:
+            return [("Transfer-Encoding", "chunked")]
+        return [] if "content-length" in request.headers else [("Content-Length", str(framing.length))]
+
+    def _waits(self) -> bool:
+        """Whether the body is to wait for 100 Continue."""
+        framing = self._framing
+        return framing is not None and not framing.length == 0 and (
+            str(self.request.headers.get("expect", "")).lower() == "100-continue")
 
     def _go_on(self) -> None:
         """What was sent early goes, then what the source has."""
-        early, self._early = self._early, []
-        for data, done in early:
-            self._put(data, done, False)
+        early, self._early, self.queued = self._early, [], 0
+        for parts, done in early:
+            self._write(parts, done, False)
+        if self._owed:
+            self._when_out()
         if self._source is not None:
             self._pump()
-        elif self._ended or self._framing.full:
+        elif self._framing is None or self._ended or self._framing.full:
             self._finish()
 
     def _pump(self) -> None:
         """Has the source give as much as there is room for."""
-        room = TURN_BYTES
+        framing, room = self._framing, TURN_BYTES
+        assert framing is not None
         try:
-            while self.stage == FLOWING and self._source is not None:
-                piece = self._source.next()
+            while self._source is not None:
+                piece = self._next()
+                if self.stage != FLOWING:
+                    return
                 if piece is None:
-                    self._source = None
                     self._finish()
                     return
                 room -= len(piece)
-                if not self._put(piece, None, False):
+                if not self._write(framing.wrap([piece], len(piece)), None, False):
                     return
                 if room <= 0:
                     self._connection.loop.call_soon(self.drained)
                     return
         except Exception as exc:  # the caller's iterator or file
-            self._connection._fail(exc)
+            self._connection._fail_soon(exc)
 
-    def _put(self, data: Any, done: Done, borrowed: bool) -> bool:
-        """One piece, framed; False: wait for the drain."""
+    def _next(self) -> Optional[Data]:
+        """The source's next piece, None at its end, or if it had us dropped meanwhile."""
+        source = self._source
+        assert source is not None
+        piece = source.next()
+        if self._source is None:
+            if self._ours:
+                self._close(source)  # it could not be closed while it ran
+            return None
+        return None if piece is None else flat(piece)
+
+    def _write(self, parts: List[Data], done: Done, borrowed: bool) -> bool:
+        """What was framed; False: wait for the drain."""
         connection = self._connection
-        parts = self._framing.wrap(data)
-        if not parts:
-            if done is not None:
-                connection.loop.call_soon(done)
-            return True
-        stream = connection._stream()
-        connection._require_room(sum(map(len, parts)))
-        below = stream._write(parts if len(parts) > 1 else parts[0], done, borrowed)
-        connection._stamp = connection.loop.now
-        return below
+        connection._deadlines.stamp = connection.loop.now
+        return connection._stream()._write(parts[0] if len(parts) == 1 else parts, done, borrowed)
 
     def _finish(self) -> None:
         """All is out, but for the last chunk."""
-        last = self._framing.end()
+        if self._framing is not None:
+            self._framing.require_all()
+            if self._framing.length is None:
+                self._write([b"0\r\n\r\n"], None, False)
         self.stage = DONE
-        if last:
-            self._connection._stream()._write(last, None, False)
+        self._source = None
         self._connection._request_out()
 
-
-def _declared_length(headers: Headers, source: Optional[Body]) -> Optional[int]:
-    """What the caller's headers say of the body: its length, -1 for chunked, None for nothing; ValueError for nonsense."""
-    coding, given = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is not None:
-        if coding.lower() != "chunked" or given is not None:
-            raise ValueError("a request's body is chunked or has a Content-Length: %r" % coding)
-        return -1
-    if given is None:
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) <= 18):
-        raise ValueError("Content-Length is a number of bytes, not %r" % given)
-    if source is not None and source.length is not None and source.length != int(given):
-        raise ValueError("Content-Length says %s, the body has %d bytes" % (given, source.length))
-    return int(given)
+    def _close(self, source: Body) -> None:
+        try:
+            source.close()
+        except Exception as exc:  # what the caller's generator does at its end
+            self._connection.loop._report(exc, self._connection)

@@ -1,12 +1,14 @@
 """Wire: what a client's stream brings, parsed: between the stream, whose sink it is, and the ClientConnection.
 
 Rules: one answer at a time; what comes behind it is never taken for the next one's (the connection is then not used again).
-While the connection is paused, what was read waits here, unparsed.
+While the connection is paused, what was read waits here, unparsed. What the server said before it broke the connection
+counts: it may have answered, and not cared for the rest of the request.
 """
 
 from __future__ import annotations
 
-from ..base.errors import HttpError, PeerClosed
+from ..base.buffer import READ_SIZE
+from ..base.errors import BadResponse, HttpError, PeerClosed
 from .parser import Parser
 
 TYPE_CHECKING = False
@@ -19,19 +21,20 @@ if TYPE_CHECKING:
 class Wire:
     """The sink of a client's stream and the observer of its parser."""
 
-    __slots__ = ("connection", "parser", "paused", "over", "_pending", "_ended")
+    __slots__ = ("connection", "parser", "paused", "over", "heard", "_pending", "_ended")
 
     def __init__(self, connection: ClientConnection, limits: Limits) -> None:
         self.connection = connection
         self.parser = Parser(self, responses=True, limits=limits)
         self.paused = False
         self.over = True  # no answer is due
+        self.heard = False  # a byte has come since the last request
         self._pending = b""
         self._ended = False
 
     def expect(self, method: str) -> None:
         """An answer to a request of `method` is due."""
-        self.over = False
+        self.over = self.heard = False
         self.parser.request_method = method
 
     @property
@@ -39,19 +42,45 @@ class Wire:
         """Whether nothing has come behind the last answer."""
         return self.parser.idle and not self._pending and not self._ended
 
-    # the stream's sink
+    # the stream's sink; while the connection is paused the stream is not read, and its end not seen
 
     def on_bytes(self, data: bytes) -> None:
         """The stream read `data`."""
-        if self._pending:
-            data, self._pending = self._pending + data, b""
-        self._feed(data)
+        connection, parser = self.connection, self.parser
+        if self.over:
+            self._pending = data
+            connection._unasked(BadResponse("the server spoke before it was asked"))
+            return
+        self.heard = True
+        between = not parser.partial
+        try:
+            used = parser.feed(data)
+        except HttpError as exc:
+            connection._fail(_bare(exc))
+            return
+        if used < len(data):
+            self._pending = data[used:]
+        if self.over:
+            connection._completed()
+        elif between and parser.partial:
+            connection._deadlines.touch()  # the rest of the head
 
     def on_end(self) -> None:
-        """The server sends no more."""
+        """The server sends no more, and all it sent is parsed."""
+        connection, parser = self.connection, self.parser
         self._ended = True
-        if not self._pending:
-            self._finish()
+        if self.over:
+            connection._unasked(PeerClosed("the server closed the connection before it was asked"))
+            return
+        if parser.idle:
+            connection._fail(PeerClosed("the server closed the connection before it answered"))
+            return
+        try:
+            parser.end()
+        except HttpError as exc:
+            connection._fail(_bare(exc))
+            return
+        connection._completed()
 
     def on_drain(self) -> None:
         """The queue is down to low water."""
@@ -59,6 +88,8 @@ class Wire:
 
     def on_error(self, exc: Exception) -> None:
         """The transport failed."""
+        if not self.over:
+            self._read_out()
         self.connection._fail(exc)
 
     def on_close(self) -> None:
@@ -78,6 +109,12 @@ class Wire:
             self.paused = False
             self.connection.loop.call_soon(self._go_on)
 
+    def unpause(self) -> None:
+        """Goes on: the answer that was paused is over."""
+        if self.paused:
+            self.paused = False
+            self._read_on()
+
     def rest(self) -> bytes:
         """What came behind an answer that ends HTTP here; it is another protocol's."""
         data, self._pending = self._pending, b""
@@ -88,9 +125,7 @@ class Wire:
             return
         if self._pending:
             data, self._pending = self._pending, b""
-            self._feed(data)
-        if self._ended and not self._pending and not self.connection.closing:
-            self._finish()
+            self.on_bytes(data)
         self._read_on()
 
     def _read_on(self) -> None:
@@ -100,37 +135,17 @@ class Wire:
             stream._paused = paused
             stream._update()
 
-    def _feed(self, data: bytes) -> None:
-        if self.over or self.paused:
-            self._pending = data
-            if self.over:
-                self.connection._unasked()
-            return
+    def _read_out(self) -> None:
+        """Takes what the kernel still has of a broken connection. Its end is none: nobody knows what was lost."""
+        sock = self.connection._stream().sock
         try:
-            used = self.parser.feed(data)
-        except HttpError as exc:
-            self.connection._fail(exc)
-            return
-        if used < len(data):
-            self._pending = data[used:]
-        if self.over:
-            self.connection._completed()
-
-    def _finish(self) -> None:
-        """The end of the input, all of it parsed."""
-        if self.over:
-            self.connection._unasked()
-            return
-        if self.parser.idle:
-            self.connection._fail(PeerClosed("the server closed the connection before it answered"))
-            return
-        try:
-            self.parser.end()
-        except HttpError as exc:
-            self.connection._fail(exc)
-            return
-        if self.over:
-            self.connection._completed()
+            while not (self.over or self.paused or self.connection.closing):
+                data = sock.recv(READ_SIZE)
+                if not data:
+                    return
+                self.on_bytes(data)
+        except OSError:  # there is no more
+            pass
 
     # the parser's observer
 
@@ -159,3 +174,9 @@ class Wire:
         """The body has ended."""
         self.over = True
         return True
+
+
+def _bare(exc: HttpError) -> HttpError:
+    """An error of the parser's without its frames: whoever keeps it would keep the connection."""
+    exc.__traceback__ = exc.__context__ = None
+    return exc

@@ -9,7 +9,7 @@ An interface is named as each family does it: for IPv4 by an IPv4 address it has
 from __future__ import annotations
 
 import socket
-import struct
+import sys
 
 from .address import Address
 
@@ -32,7 +32,7 @@ def change_membership(sock: Any, family: int, joins: bool, group: Union[str, Add
     else:
         option = socket.IPV6_JOIN_GROUP if joins else socket.IPV6_LEAVE_GROUP
         number = _ipv6_interface(scope if interface is None else interface)
-        sock.setsockopt(socket.IPPROTO_IPV6, option, packed + struct.pack("@I", number))
+        sock.setsockopt(socket.IPPROTO_IPV6, option, packed + number.to_bytes(4, sys.byteorder))
 
 
 def set_options(

@@ -144,6 +144,7 @@ class TLSSocket(TCPSocket):
         if self._phase < FINISHING:
             if self.handshake_timeout is not None:
                 self._handshake_timer = self.loop.call_later(self.handshake_timeout, self._handshake_late)
+                self._handshake_timer.unref()  # the socket's own ref decides
             self.sock.start()
 
     def _handshaken(self) -> None:
@@ -163,12 +164,27 @@ class TLSSocket(TCPSocket):
     # what Stream does with a descriptor is done with the carrier here
 
     def _write(self, data: Any, done: Done, borrowed: bool) -> bool:
+        if self._link == UP and self.sock.carrier._queue and not self._out and not self._phase:
+            self._require_room(data, borrowed)
         if not super()._write(data, done, borrowed):
             return False
-        if self.queued < self.high_water or self._link == BROKEN:
+        carrier = self.sock.carrier
+        if carrier._link == BROKEN or carrier._phase != OPEN:  # it takes us along
+            return False
+        if self.queued < self.high_water:
             return True
-        self._drain_due = self.sock.carrier._drain_due = True
+        self._drain_due = True
+        self.sock.await_room()
         return False
+
+    def _require_room(self, data: Any, borrowed: bool) -> None:
+        """QueueFull counts what is encrypted as well, which `Stream._write` does not see."""
+        carrier = self.sock.carrier
+        if self.max_queue is not None and carrier.queued:
+            more = sum(map(len, self.loop._read_buffer.parts(data, borrowed)))
+            if self.queued + more > self.max_queue:
+                self.sock.await_room()
+                raise self._queue_full(more)
 
     def _update(self) -> None:
         """Has the carrier read what is wanted here, and sees to what is left in between."""
@@ -202,21 +218,29 @@ class TLSSocket(TCPSocket):
         if self.queued <= self.low_water:
             super()._tell_drain()
         else:
-            self.sock.carrier._drain_due = True  # encrypted, and not yet out
+            self.sock.await_room()  # encrypted, and not yet out
 
     def _sent(self, dones: List[Callable[[], Any]]) -> None:
         """Encrypted whole: `done` is due when the carrier has sent it."""
         carrier = self.sock.carrier
-        if carrier.queued and carrier._phase == OPEN:
+        if carrier._phase == OPEN and not carrier._out:  # also where it has sent all: those before are told first
             carrier._write(b"", lambda: Stream._sent(self, dones), False)
-        else:
+        elif self.sock.left:
             super()._sent(dones)
+
+    def _last_taken(self) -> float:
+        return max(self._taken_at, self.sock.carrier._last_taken()) if self.sock is not None else self._taken_at
+
+    def _look(self) -> None:
+        carrier = None if self.sock is None else self.sock.carrier
+        if isinstance(carrier, TCPSocket):
+            carrier._look()
 
     def _option(self, verb: str, level: int, option: int, on: bool) -> None:
         self._check()
         if self.sock is None:
             raise StateError("%s() before connect()" % verb, "connect first", "start, then send")
-        if self._phase == OPEN:
+        if self._phase == OPEN and isinstance(self.sock.carrier, TCPSocket):
             self.sock.carrier._option(verb, level, option, on)
 
     def _part(self) -> None:
@@ -245,7 +269,7 @@ class TLSSocket(TCPSocket):
 
 def start_tls(
     sock: Stream, context: ssl.SSLContext, *, server_side: bool, server_hostname: Optional[str] = None,
-    session: Any = None,
+    session: Any = None, handshake_timeout: Optional[float] = DEFAULTS.handshake_timeout,
 ) -> TLSSocket:
     """Puts TLS on `sock`, a connected stream, from its next byte on; use the TLSSocket returned in its place.
 
@@ -259,7 +283,7 @@ def start_tls(
                          "start, then send")
     made = TLSSocket(sock.loop, context=context, server_hostname=server_hostname, session=session)
     made.high_water, made.low_water, made.max_queue = sock.high_water, sock.low_water, sock.max_queue
-    made.close_timeout = sock.close_timeout
+    made.close_timeout, made.handshake_timeout = sock.close_timeout, handshake_timeout
     made._ride(Engine(made, sock, context, server_side, server_hostname, session))
     made._begin(sock)
     return made
@@ -348,8 +372,8 @@ def _no_password() -> bytes:
 
 
 def _unusable(what: str, path: str, exc: ssl.SSLError) -> TLSError:
-    reason = (exc.reason or str(exc)).replace("_", " ").lower()
-    error = TLSError("cannot use the %s in %s: %s (PEM, and a key without a password, is needed)" % (what, path, reason))
+    reason = (exc.reason or "nothing of the kind in it").replace("_", " ").lower()
+    error = TLSError("cannot use the %s in %s: %s (PEM is needed, and a key without a password)" % (what, path, reason))
     error.reason = reason
     return error
 

@@ -18,6 +18,7 @@ Not here: what the user sees (tls.py).
 from __future__ import annotations
 
 import ssl
+import sys
 
 from ..base.buffer import READ_SIZE, TURN_BYTES
 from ..base.errors import Deadline, TLSError, Truncated
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 WAITING, SHAKING, OPEN, LEAVING = range(4)
 
+_LEAVES_ERRORS = sys.implementation.name == "pypy"
+
 PIECE = 65536  # clear bytes encrypted at a time: four records, one send
 
 # What OpenSSL calls it: what it most likely means.
@@ -44,6 +47,7 @@ _MEANINGS = {
     "HTTP_REQUEST": "the peer sent plain HTTP",
     "HTTPS_PROXY_REQUEST": "the peer sent plain HTTP",
     "UNSUPPORTED_PROTOCOL": "no TLS version in common",
+    "VERSION_TOO_LOW": "no TLS version in common",
     "NO_PROTOCOLS_AVAILABLE": "no TLS version in common",
     "TLSV1_ALERT_PROTOCOL_VERSION": "no TLS version in common",
     "NO_SHARED_CIPHER": "no cipher in common",
@@ -64,6 +68,8 @@ class Engine:
     def __init__(
         self, owner: TLSSocket, carrier: Stream, context: ssl.SSLContext, server_side: bool, name: Optional[str], session: Any
     ) -> None:
+        if context.check_hostname and not server_side and name is None:  # wrap_bio would check no name at all
+            raise ValueError("whom must the certificate name? Give server_hostname, or a context with check_hostname = False")
         self.owner = owner
         self.carrier = carrier
         self.shaken = False
@@ -73,6 +79,7 @@ class Engine:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side,
                                     server_hostname=None if server_side else name, session=session)
         self._ended = False  # the carrier's input is
+        self._over = False  # the peer's close_notify is here
         self._held = b""  # clear text read too early
         self._failed: Optional[TLSError] = None  # told when what came before it is read
         self._alerted = False  # the peer is being told why
@@ -83,12 +90,23 @@ class Engine:
     @property
     def readable(self) -> bool:
         """Whether reading may give something without the carrier bringing more."""
-        return bool(self._incoming.pending or self._held or self._ended or self._failed or (self.shaken and self.tls.pending()))
+        return bool(self._incoming.pending or self._held or self._over or self._ended or self._failed
+                    or (self.shaken and self.tls.pending()))
+
+    @property
+    def left(self) -> bool:
+        """Whether our close_notify is out, behind everything."""
+        return self._state == LEAVING
 
     @property
     def room(self) -> int:
         """Bytes that the carrier may have queued until high water."""
         return self.owner.high_water - self.carrier.queued
+
+    def await_room(self) -> None:
+        """Has the carrier tell, by `on_drain`, when it is down to the owner's low water."""
+        self.carrier.low_water = self.owner.low_water
+        self.carrier._drain_due = True
 
     def start(self) -> None:
         """The carrier is connected: shakes hands."""
@@ -107,6 +125,7 @@ class Engine:
         owner = self.owner
         while owner._reader is not None and self.readable:
             owner._reader(CAN_READ)
+        self._ship()  # what reading has OpenSSL answer: a KeyUpdate, the refusal to renegotiate
 
     def leave(self) -> None:
         """Everything is encrypted: says close_notify, and waits for the peer's end within the owner's close_timeout."""
@@ -117,11 +136,16 @@ class Engine:
 
     def let_go(self) -> None:
         """The owner closes. The carrier goes too, unless it is on its way, or is to tell the peer what was wrong."""
-        if self._alerted and self.carrier._link == UP and self._state != LEAVING:
+        carrier, loop = self.carrier, self.carrier.loop
+        if loop._forked:  # in a child: the descriptor only
+            carrier._free()
+        elif self._alerted and carrier._link == UP and self._state != LEAVING and not loop._closed:
             self._linger()
-        elif self._state != LEAVING or self.carrier._phase == IN_USE:
+        elif self._state != LEAVING or carrier._phase == IN_USE:
             self._stop_farewell()
-            self.carrier.abort()
+            carrier.abort()
+            if loop._closed:  # it may not come to it any more
+                carrier._free()
 
     # the owner's socket
 
@@ -191,7 +215,7 @@ class Engine:
                 break
         self._ship()
         if self.room <= 0:
-            self.carrier._drain_due = True
+            self.await_room()
             if not total:
                 raise BlockingIOError
         return total
@@ -201,7 +225,9 @@ class Engine:
         self._say_goodbye()
 
     def close(self) -> None:
-        """The owner's `let_go` does it."""
+        """The owner's `let_go` does it, but not for one that is collected unclosed."""
+        if self.owner._phase < FINISHING and self.carrier.sock is not None:
+            self.carrier.sock.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.carrier.sock, name)  # family, getsockname, ...
@@ -234,7 +260,9 @@ class Engine:
             self.owner._room()
 
     def on_error(self, exc: OSError) -> None:
-        """The carrier failed."""
+        """The carrier failed. What the peer had sent before comes first: it may say why."""
+        if self._state in (SHAKING, OPEN):
+            self._read_out()
         if self._state == SHAKING:
             failure = TLSError("%s broke the connection during the TLS handshake: %s" % (self._whom(), exc.strerror or exc))
             failure.errno, failure.__cause__ = exc.errno, exc
@@ -249,6 +277,17 @@ class Engine:
         self._stop_farewell()
         if self.owner._link != BROKEN:  # else on_error is on its way
             self.owner._finish()
+
+    def _read_out(self) -> None:
+        """Takes what the broken carrier still has. Its end is none: nobody knows what was lost."""
+        recv = self.carrier._recv
+        try:
+            data = recv(READ_SIZE)
+            while data:
+                self.on_bytes(data)
+                data = recv(READ_SIZE) if self.owner._reader is not None else b""
+        except OSError:  # there is no more
+            pass
 
     # handshake
 
@@ -274,6 +313,7 @@ class Engine:
 
     def _failure(self, exc: Exception) -> TLSError:
         """OpenSSL's error in words."""
+        self._clear_errors()
         code = getattr(exc, "reason", None) or ""
         verdict = getattr(exc, "verify_message", "")
         reason = verdict or _MEANINGS.get(code) or code.replace("_", " ").lower() or str(exc)
@@ -288,6 +328,11 @@ class Engine:
         failure.__cause__ = exc
         return failure
 
+    def _clear_errors(self) -> None:
+        """PyPy leaves an error where all connections of the thread look for theirs, unless a new one is made."""
+        if _LEAVES_ERRORS:
+            self.tls.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=self.tls.server_side)
+
     def _whom(self) -> str:
         name = self.owner.server_hostname
         return name if name and not self.tls.server_side else "the peer"
@@ -300,7 +345,10 @@ class Engine:
             failed, self._failed = self._failed, None
             raise failed
         try:
-            return self.tls.read(size, *into)
+            data = self.tls.read(size, *into)
+            if not data:
+                self._over = True
+            return data
         except ssl.SSLWantReadError:
             if self._ended:
                 failure = Truncated("%s closed the connection without TLS close_notify: it may be cut short" % self._whom())
@@ -310,11 +358,13 @@ class Engine:
         except ssl.SSLZeroReturnError:
             pass
         except ssl.SSLError as exc:
+            self._clear_errors()
             if exc.reason != "PROTOCOL_IS_SHUTDOWN":  # PyPy's word for the above
                 failure_ = self._failure(exc)
                 self._alerted = self._outgoing.pending > 0
                 self._ship()
                 raise failure_ from exc
+        self._over = True
         return 0 if into else b""
 
     def _read_more(self, size: int, *into: Any) -> Any:
@@ -354,8 +404,10 @@ class Engine:
             self._held = b"".join(held)
         try:
             self.tls.unwrap()
-        except ssl.SSLError:  # WantRead: the peer's is not here yet; others: it went before, or is shut down already
+        except ssl.SSLWantReadError:  # the peer's is not here yet
             pass
+        except ssl.SSLError:  # it went before, or is shut down already
+            self._clear_errors()
         self._ship()
 
     def _linger(self) -> None:
@@ -392,7 +444,7 @@ class Engine:
         """The peer takes its time: it has more, as long as it takes something."""
         carrier, limit = self.carrier, self.owner.close_timeout or 0.0
         self._farewell = None
-        rest = carrier._taken_at + limit - carrier.loop.now if carrier.queued else 0.0
+        rest = carrier._last_taken() + limit - carrier.loop.now if carrier.queued else 0.0
         if rest > 0:
             self._farewell = carrier.loop.call_later(rest, self._farewell_due)
         elif carrier.queued:

@@ -24,10 +24,11 @@ from ..http.server import Server
 from ..http.static import StaticFiles
 from ..net.address import Address
 from ..net.tcp import TCPListener
+from .console import Formatter, Parser, Trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, NoReturn, Optional, Sequence, Tuple
+    from typing import Any, List, Optional, Sequence, Tuple
 
 PORT = 8000
 SIGINT = 2  # what a KeyboardInterrupt stands for where the signal module is missing
@@ -38,14 +39,6 @@ finishes the answers under way, for ten seconds at the most, and exits with
 status 0; a second one stops at once, with 128 and the signal's number.
 Status 1: cannot listen there (the port is taken, ...); 2: wrong arguments.
 """
-
-
-class Trouble(Exception):
-    """What to tell the user in one line, and the exit status."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 def main(argv: Sequence[str], prog: str = "icey serve") -> int:
@@ -71,7 +64,8 @@ def _serve(loop: Loop, listener: TCPListener, files: StaticFiles, options: argpa
         if sys.stderr is not None:
             server.on_answer += AccessLog(_log, options.log_format)
     server.start()
-    loop.call_soon(_announce, files.root, listener.address, tls is not None)  # from the loop: who reads the line may send the signal
+    # from the loop: who reads the line may send the signal
+    loop.call_soon(_announce, files.root, listener.address, tls is not None)
     try:
         number = run(loop, server)
     except KeyboardInterrupt:  # there is no signal module: Python's own way
@@ -87,22 +81,11 @@ def _serve(loop: Loop, listener: TCPListener, files: StaticFiles, options: argpa
 
 # -- the command line ------------------------------------------------------------------------------------------------
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=79)  # left to itself it imports shutil, bz2 and lzma to find out: 6 ms
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, instead of the usage and one."""
-        self.exit(2, "%s: %s (--help tells more)\n" % (self.prog, message))
-
-
-def _parser(prog: str) -> _Parser:
-    parser = _Parser(
+def _parser(prog: str) -> Parser:
+    parser = Parser(
         prog=prog, usage="%(prog)s [options] [DIR] [PORT]", allow_abbrev=False, epilog=EPILOG,
         description="Serve a folder over HTTP/1.1: keep-alive, ranges, conditions, listings.",
-        formatter_class=_Formatter)
+        formatter_class=Formatter)
     add = parser.add_argument
     add("first", nargs="?", metavar="DIR", help="the folder to serve (default: the current one)")
     add("second", nargs="?", metavar="PORT", help="the same as --port; a number alone is a port, not a folder")

@@ -449,14 +449,14 @@ class Peer:
         try:
             data = self.sock.recv(65536)
         except BlockingIOError:
-            self._turn(until, "waited for %s, got %r" % (wanted, bytes(self._held)))
+            self._turn(until, "waited for %s" % wanted)
             return
         self._held += data
         self.ended = not data
 
     def _turn(self, until: float, what: str) -> None:
         if time.monotonic() > until:
-            raise Deadline("the loop turned for %g s and %s" % (self._patience, what))
+            raise Deadline("the loop turned for %g s and %s; held: %r" % (self._patience, what, bytes(self._held[:4096])))
         self.loop.run_once(0)
 
     def _taken(self, size: int) -> bytes:

@@ -91,3 +91,9 @@ def test_raised_in_names_the_outermost_frame_of_the_program():
     trace = info.value.with_traceback(info.value.__traceback__.tb_next)
     assert debug.raised_in(trace).startswith("slot (%s:" % HERE)
     assert debug.raised_in(ValueError()) == "a callback"
+
+
+def test_a_stream_left_open_at_the_end_of_the_program_makes_no_noise():
+    code = "import socket, icey; near, far = socket.socketpair(); stream = icey.Stream(icey.Loop(), near)"
+    done = subprocess.run([sys.executable, "-E", "-c", code], stderr=subprocess.PIPE, universal_newlines=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")

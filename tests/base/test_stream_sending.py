@@ -151,6 +151,15 @@ def test_data_of_wider_items_is_sent_as_its_bytes(loop):
     assert sock.sent == words.tobytes()
 
 
+def test_of_wider_items_the_kernel_takes_bytes_not_items(loop):
+    stream, sock = make(loop, 4)  # as many bytes as there are items
+    data = array.array("I", [1, 2, 3, 4])
+    assert stream.send(memoryview(data)) is True
+    assert stream.queued == 12
+    turn(loop)
+    assert sock.sent == data.tobytes()
+
+
 def test_data_of_more_dimensions_is_sent_as_its_bytes(loop):
     stream, sock = make(loop)
     stream.send(memoryview(b"abcdef").cast("B", (2, 3)))

@@ -1,14 +1,18 @@
-"""Contract 3, receive buffers are borrowed: a view is revoked when its slots return, and what was kept is found."""
+"""Contract 3, receive buffers are borrowed: a view is revoked when its slots return, and what was kept is found.
+
+On every transport (see tests/support/transports.py).
+"""
 import struct
 
 import pytest
 
 import icey
-from icey.tools.testing import END, STALL, ScriptedSocket
-from tests.support import streams
-from tests.support.streams import PYPY, collect, names, turn, watch
+from tests.support import streams, transports
+from tests.support.streams import PYPY, collect, names, watch
+from tests.support.transports import only_debug, only_release, until
 
-debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
+debug, clock, reports = streams.debug, streams.clock, streams.reports
+loop, transport = transports.loop, transports.transport
 
 tells = pytest.mark.skipif(PYPY, reason="PyPy does not tell who exports a buffer")
 
@@ -35,34 +39,42 @@ class ByAdapter:
 both = pytest.mark.parametrize("by", [ByStream, ByAdapter])
 
 
-def make(loop, *reads):
-    sock = ScriptedSocket(reads)
-    return icey.Stream(loop, sock), sock
+def hear(loop, link, data=b"hello"):
+    """The stream's slots get `data`, then the end, and it closes."""
+    stream, far, _ = link
+    gone = watch(stream, "close")
+    far.send(data)
+    try:
+        far.half_close()
+    except OSError:  # the slot has ended it already
+        pass
+    until(loop, lambda: gone)
 
 
 @both
-def test_a_stashed_view_raises_at_once(loop, by):
-    stream, _ = make(loop, b"hello", END)
+def test_a_stashed_view_raises_at_once(loop, transport, by):
+    link = transport()
     stashed = []
-    by.read(stream, stashed.append)
-    loop.run()
+    by.read(link.stream, stashed.append)
+    hear(loop, link)
     for use in (bytes, len, lambda view: view[0], lambda view: view[:2], memoryview):
         with pytest.raises(ValueError, match="released"):
             use(stashed[0])
 
 
 @both
-def test_copies_outlive_the_callback(loop, by):
-    stream, _ = make(loop, b"hello", END)
+def test_copies_outlive_the_callback(loop, transport, by):
+    link = transport()
     kept = []
-    by.read(stream, lambda view: kept.extend([bytes(view), bytearray(view[1:]), view.tobytes(), struct.unpack("5s", view)]))
-    loop.run()
+    by.read(link.stream,
+            lambda view: kept.extend([bytes(view), bytearray(view[1:]), view.tobytes(), struct.unpack("5s", view)]))
+    hear(loop, link)
     assert kept == [b"hello", b"ello", b"hello", (b"hello",)]
 
 
 @both
-def test_slices_that_die_with_the_callback_are_no_violation(loop, by):
-    stream, _ = make(loop, b"hello", END)
+def test_slices_that_die_with_the_callback_are_no_violation(loop, transport, by):
+    link = transport()
     seen = []
 
     def slot(view):
@@ -70,51 +82,51 @@ def test_slices_that_die_with_the_callback_are_no_violation(loop, by):
         signed = view.cast("b")
         seen.append((bytes(head), bytes(tail), signed[0]))
 
-    by.read(stream, slot)
-    loop.run()
+    by.read(link.stream, slot)
+    hear(loop, link)
     assert seen == [(b"he", b"llo", 104)]
 
 
 @both
-def test_a_slot_may_release_its_view_itself(loop, by):
-    stream, _ = make(loop, b"hello", END)
+def test_a_slot_may_release_its_view_itself(loop, transport, by):
+    link = transport()
 
     def slot(view):
         with view:
             pass
 
-    by.read(stream, slot)
-    loop.run()
-    assert stream.closed
+    by.read(link.stream, slot)
+    hear(loop, link)
 
 
 @both
-def test_the_view_is_read_only(loop, by):
-    stream, _ = make(loop, b"hello", END)
-    by.read(stream, lambda view: pytest.raises(TypeError, view.__setitem__, 0, 1))
-    loop.run()
-    assert stream.closed
+def test_the_view_is_read_only(loop, transport, by):
+    link = transport()
+    refused = []
+    by.read(link.stream, lambda view: refused.append(pytest.raises(TypeError, view.__setitem__, 0, 1)))
+    hear(loop, link)
+    assert len(refused) == 1
 
 
-def test_the_view_is_revoked_after_the_last_of_several_slots(loop):
-    stream, _ = make(loop, b"hello", END)
+def test_the_view_is_revoked_after_the_last_of_several_slots(loop, transport):
+    link = transport()
     seen = []
     for _ in range(3):
-        stream.on_recv += lambda stream, view: seen.append(bytes(view))
-    loop.run()
+        link.stream.on_recv += lambda stream, view: seen.append(bytes(view))
+    hear(loop, link)
     assert seen == [b"hello"] * 3
 
 
-def test_the_view_is_revoked_when_a_slot_raises(loop, reports):
-    stream, _ = make(loop, b"hello", END)
+def test_the_view_is_revoked_when_a_slot_raises(loop, reports, transport):
+    link = transport()
     stashed = []
 
     def slot(stream, view):
         stashed.append(view)
         raise ValueError
 
-    stream.on_recv += slot
-    loop.run()
+    link.stream.on_recv += slot
+    hear(loop, link)
     reports.take(ValueError)
     with pytest.raises(ValueError, match="released"):
         bytes(stashed[0])
@@ -124,70 +136,69 @@ def test_the_view_is_revoked_when_a_slot_raises(loop, reports):
 
 @tells
 @both
-def test_a_c_level_export_is_a_borrow_error_in_release_too(loop, reports, by):
-    stream, sock = make(loop, b"hello", b"more")
-    other, _ = make(loop, b"other", END)
+def test_a_c_level_export_is_a_borrow_error_in_release_too(loop, reports, transport, by):
+    link, other = transport(), transport()
     exports = []
 
     def slot(view):
         exports.append(struct.iter_unpack("B", view))
 
-    seen = watch(stream, "close")
-    theirs = watch(other, "recv", "close")
-    by.read(stream, slot)
-    loop.run()
-    assert reports[0][1] is stream
+    seen = watch(link.stream, "error", "close")
+    theirs = watch(other.stream, "recv", "close")
+    by.read(link.stream, slot)
+    link.far.send(b"hello")
+    until(loop, lambda: reports)
+    assert reports[0][1] is link.stream
     text = str(reports.take(icey.BorrowError)[0])
     assert "outlived its callback" in text
     assert "test_borrowed_receive.py" in text
     assert "Contract: receive buffers are borrowed." in text
     assert "bytes(view)" in text
-    assert names(seen) == ["close"]
+    hear(loop, other, b"other")
+    assert names(seen) == ["close"] and link.kernel.closed
     assert theirs == [("recv", b"other"), ("close",)]
 
 
 @tells
-def test_after_a_c_level_export_the_buffer_is_replaced(loop, reports):
-    stream, _ = make(loop, b"hello")
+def test_after_a_c_level_export_the_buffer_is_replaced(loop, reports, transport):
+    link, later = transport(), transport()
     exports = []
-    stream.on_recv += lambda stream, view: exports.append(struct.iter_unpack("B", view))
-    loop.run()
+    link.stream.on_recv += lambda stream, view: exports.append(struct.iter_unpack("B", view))
+    hear(loop, link)
     reports.take(icey.BorrowError)
-    later, _ = make(loop, b"HELLO", END)
-    seen = watch(later, "recv", "close")
-    loop.run()
-    assert seen[0] == ("recv", b"HELLO")
+    seen = watch(later.stream, "recv")
+    hear(loop, later, b"HELLO")
+    assert seen == [("recv", b"HELLO")]
     assert bytes(value for value, in exports[0]) == b"hello"  # what was kept was not written over
 
 
 @tells
-def test_a_c_level_export_and_an_exception_are_both_reported(loop, reports):
-    stream, _ = make(loop, b"hello")
+def test_a_c_level_export_and_an_exception_are_both_reported(loop, reports, transport):
+    link = transport()
     exports = []
 
     def slot(stream, view):
         exports.append(struct.iter_unpack("B", view))
         raise ValueError
 
-    stream.on_recv += slot
-    loop.run()
+    link.stream.on_recv += slot
+    hear(loop, link)
     reports.take(ValueError, icey.BorrowError)
 
 
-def test_a_borrow_error_aborts_the_stream(loop, reports):
-    stream = icey.Stream(loop, ScriptedSocket([b"x"], [STALL]))
-    stream.send(b"never sent")
-    seen = watch(stream, "error", "close")
+def test_a_borrow_error_aborts_the_stream(loop, reports, transport):
+    link = transport()
+    link.kernel.stall()
+    link.stream.send(b"never sent")
+    seen = watch(link.stream, "error")
 
     def slot(stream, view):
         raise icey.BorrowError("in a slot")
 
-    stream.on_recv += slot
-    sock = stream.sock
-    loop.run()
+    link.stream.on_recv += slot
+    hear(loop, link)
     reports.take(icey.BorrowError)
-    assert names(seen) == ["close"]
-    assert sock.sent == b""
+    assert (seen, link.kernel.taken) == ([], 0)
 
 
 # Debug mode: slices and casts that escaped
@@ -201,63 +212,42 @@ KEPT = {
 
 
 @tells
+@only_debug
 @pytest.mark.parametrize("keep", KEPT.values(), ids=KEPT)
 @both
-def test_debug_finds_what_escaped_and_names_the_slot(reports, by, keep):
-    loop, _ = icey.tools.testing.virtual_loop(True)
-    loop.on_error += reports.note
-    stream, _ = make(loop, b"hello", b"more")
+def test_debug_finds_what_escaped_and_names_the_slot(loop, reports, transport, by, keep):
+    link = transport()
     stashed = []
 
     def a_slot_that_keeps(view):
         stashed.append(keep(view))
 
-    by.read(stream, a_slot_that_keeps)
-    seen = watch(stream, "close")
-    loop.run()
-    loop.close()
+    by.read(link.stream, a_slot_that_keeps)
+    hear(loop, link)
     assert "test_borrowed_receive.py" in str(reports.take(icey.BorrowError)[0])
-    assert names(seen) == ["close"]
     assert bytes(stashed[0][:1]) in (b"e", b"h", b"l")  # a buffer of its own: what was kept keeps its content
 
 
 @tells
-def test_debug_names_the_slot_by_name_and_line(reports):
-    loop, _ = icey.tools.testing.virtual_loop(True)
-    loop.on_error += reports.note
-    stream, _ = make(loop, b"hello")
+@only_debug
+@pytest.mark.parametrize("detaches", [False, True], ids=["attached", "detached by then"])
+def test_debug_names_the_slot_by_name_and_line(loop, reports, transport, detaches):
+    link = transport()
     stashed = []
 
     def the_culprit(stream, view):
         stashed.append(view[:1])
+        if detaches:
+            stream.on_recv -= the_culprit
 
-    stream.on_recv += the_culprit
-    loop.run()
-    loop.close()
+    link.stream.on_recv += the_culprit
+    hear(loop, link)
     line = the_culprit.__code__.co_firstlineno
     assert "the_culprit (%s:%d)" % (__file__, line) in str(reports.take(icey.BorrowError)[0])
 
 
-@tells
-def test_debug_names_a_slot_that_is_detached_by_now(reports):
-    loop, _ = icey.tools.testing.virtual_loop(True)
-    loop.on_error += reports.note
-    stream, _ = make(loop, b"hello")
-    stashed = []
-
-    def slot(stream, view):
-        stashed.append(view[:1])
-        stream.on_recv -= slot
-
-    stream.on_recv += slot
-    loop.run()
-    loop.close()
-    line = slot.__code__.co_firstlineno
-    assert "slot (%s:%d)" % (__file__, line) in str(reports.take(icey.BorrowError)[0])
-
-
-def test_what_only_waits_for_the_collector_is_not_blamed(loop):
-    stream, _ = make(loop, b"hello", END)
+def test_what_only_waits_for_the_collector_is_not_blamed(loop, transport):
+    link = transport()
 
     class Cycle:
         pass
@@ -266,29 +256,28 @@ def test_what_only_waits_for_the_collector_is_not_blamed(loop):
         cycle = Cycle()
         cycle.itself, cycle.slice = cycle, view[:1]
 
-    stream.on_recv += slot
-    loop.run()
-    assert stream.closed
+    link.stream.on_recv += slot
+    hear(loop, link)
 
 
 @pytest.mark.skipif(not PYPY, reason="CPython tells by a failing resize")
-def test_on_pypy_debug_poisons_what_escaped():
-    loop, _ = icey.tools.testing.virtual_loop(True)
-    stream, _ = make(loop, b"hello", END)
+@only_debug
+def test_on_pypy_debug_poisons_what_escaped(loop, transport):
+    link = transport()
     stashed = []
-    stream.on_recv += lambda stream, view: stashed.append(view[:3])
-    loop.run()
-    loop.close()
+    link.stream.on_recv += lambda stream, view: stashed.append(view[:3])
+    hear(loop, link)
     assert bytes(stashed[0]) == b"\xdd" * 3
 
 
-def test_release_pays_for_no_probe():
-    loop, _ = icey.tools.testing.virtual_loop(False)
-    stream, sock = make(loop, b"hello", b"HELLO", END)
+@only_release
+def test_release_pays_for_no_probe(loop, transport):
+    link = transport()
     stashed = []
-    stream.on_recv += lambda stream, view: stashed.append(view[:])
-    loop.run()
-    loop.close()
+    link.stream.on_recv += lambda stream, view: stashed.append(view[:])
+    link.far.send(b"hello")
+    until(loop, lambda: stashed)
+    hear(loop, link, b"HELLO")
     collect()
     # One shared buffer, which the next read writes over: what a stashed slice shows then is why this is a contract.
     assert [bytes(kept) for kept in stashed] == [b"HELLO", b"HELLO"]
@@ -296,55 +285,62 @@ def test_release_pays_for_no_probe():
 
 # A lent view given to send()
 
-@pytest.mark.parametrize("data", [lambda view: view, lambda view: view[1:], lambda view: [b"x", view.cast("b")]])
-def test_a_lent_view_given_to_send_is_a_borrow_error_at_once_in_debug(reports, data):
-    loop, _ = icey.tools.testing.virtual_loop(True)
-    loop.on_error += reports.note
-    stream, sock = make(loop, b"hello")
+@only_debug
+@pytest.mark.parametrize("data", [lambda view: view, lambda view: view[1:], lambda view: [b"x", view.cast("b")]],
+                         ids=["view", "slice", "in a list"])
+def test_a_lent_view_given_to_send_is_a_borrow_error_at_once_in_debug(loop, transport, data):
+    link = transport()
+    refused = []
 
     def slot(stream, view):
         with pytest.raises(icey.BorrowError, match=r"send_owned\(view\)"):
             stream.send(data(view))
+        refused.append(link.kernel.taken)
 
-    stream.on_recv += slot
-    turn(loop)
-    assert sock.sent == b""
-    stream.abort()
-    loop.run()
-    loop.close()
+    link.stream.on_recv += slot
+    hear(loop, link)
+    assert refused == [0]
 
 
-def test_a_lent_view_given_to_send_of_an_adapter_is_a_borrow_error_at_once_in_debug(reports):
-    loop, _ = icey.tools.testing.virtual_loop(True)
-    stream, sock = make(loop, b"hello")
-    loop.on_error += reports.note
+@only_debug
+def test_a_lent_view_given_to_send_of_an_adapter_is_a_borrow_error_at_once_in_debug(loop, reports, transport):
+    link = transport()
 
     class Echo(icey.Adapter):
         def on_data(self, view):
             self.send(view)
 
-    Echo().use(stream)
-    loop.run()
-    loop.close()
+    Echo().use(link.stream)
+    hear(loop, link)
     reports.take(icey.BorrowError)
 
 
-@pytest.mark.parametrize("taken", [[], [2, 0], [0]], ids=["all at once", "a part", "nothing"])
+@only_release
+@pytest.mark.parametrize("taken", [None, 2, 0], ids=["all at once", "a part", "nothing"])
 @both
-def test_a_lent_view_given_to_send_in_release_is_copied_where_the_kernel_did_not_take_it(taken, by):
-    loop, _ = icey.tools.testing.virtual_loop(False)
-    sock = ScriptedSocket([b"hello", b"HELLO", END], taken)
-    stream = icey.Stream(loop, sock)
-    by.read(stream, lambda view: stream.send(view[:]))
-    loop.run()
-    loop.close()
-    assert sock.sent == b"helloHELLO"
+def test_a_lent_view_given_to_send_in_release_is_copied_where_the_kernel_did_not_take_it(loop, transport, taken, by):
+    stream, far, kernel = transport()
+    heard = []
+    by.read(stream, lambda view: heard.append(bytes(view)) or stream.send(view[:]))
+    if taken is not None:
+        kernel.allow(taken)
+    far.send(b"hello")
+    until(loop, lambda: heard)
+    far.send(b"HELLO")
+    until(loop, lambda: len(heard) == 2)
+    kernel.unstall()
+    assert far.read(10) == b"helloHELLO"
 
 
 @both
-def test_a_lent_view_given_to_send_owned_is_fine(loop, by):
-    sock = ScriptedSocket([b"hello", b"HELLO", END], [2, 0, 1])
-    stream = icey.Stream(loop, sock)
-    by.read(stream, stream.send_owned)
-    loop.run()
-    assert sock.sent == b"helloHELLO"
+def test_a_lent_view_given_to_send_owned_is_fine(loop, transport, by):
+    stream, far, kernel = transport()
+    heard = []
+    by.read(stream, lambda view: heard.append(bytes(view)) or stream.send_owned(view))
+    kernel.allow(2)
+    far.send(b"hello")
+    until(loop, lambda: heard)
+    far.send(b"HELLO")
+    until(loop, lambda: len(heard) == 2)
+    kernel.unstall()
+    assert far.read(10) == b"helloHELLO"

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+import icey
 from icey import (
     AffinityError,
     Handle,
@@ -24,6 +25,7 @@ from icey import (
     Timer,
 )
 from icey.base.signal import Event
+from tests.support import lacks
 from tests.support.loops import clock, debug, in_thread, loop, turns  # noqa: F401
 
 HANDLE = {"close": (), "abort": (), "ref": (), "unref": (), "__exit__": (None, None, None)}
@@ -53,6 +55,16 @@ MAKE = {
     TCPSocket: lambda loop, sock: TCPSocket(loop, sock),
     TCPListener: lambda loop, sock: TCPListener(loop, ("127.0.0.1", 0)),
 }
+
+if not lacks("ssl"):
+    import ssl
+
+    def make_tls(loop, sock):
+        """One whose handshake is under way."""
+        return icey.start_tls(Stream(loop, sock), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), server_side=True)
+
+    GUARDED[icey.TLSSocket] = GUARDED[TCPSocket]
+    MAKE[icey.TLSSocket] = make_tls
 
 ENTRIES = [(cls, name) for cls in GUARDED for name in GUARDED[cls]]
 EVENTS = [(cls, name) for cls in GUARDED for name in dir(cls) if isinstance(inspect.getattr_static(cls, name), Event)]
@@ -132,6 +144,14 @@ def test_nothing_can_be_made_on_a_loop_of_another_thread(loop, sock, cls):
         in_thread(MAKE[cls], loop, sock)
     assert sock.fileno() >= 0, "what was refused is still the caller's"
     assert loop.handles == ()
+
+
+@pytest.mark.needs("ssl")
+def test_start_tls_is_AffinityError_too_and_leaves_the_stream_as_it_was(make):
+    stream = make(Stream)
+    with pytest.raises(AffinityError, match="^Stream was touched from thread"):
+        in_thread(lambda: icey.start_tls(stream, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), server_side=True))
+    assert not stream.closing and stream._sink is None
 
 
 def test_it_holds_before_the_loop_first_runs_too(debug):

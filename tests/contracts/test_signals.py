@@ -1,8 +1,13 @@
 """Contract: signals. Order, detach and attach during an emit, once, stop: the same for every kind of signal."""
 import pytest
 
-from icey import LocalSignal, Loop, Poll, Signal, Stream, ThreadSignal, Timer
-from tests.support.loops import clock, debug, loop  # noqa: F401
+from icey import LocalSignal, Loop, Poll, Signal, ThreadSignal, Timer
+from tests.support import streams, transports
+from tests.support.streams import turn
+from tests.support.transports import until
+
+debug, clock, reports = streams.debug, streams.clock, streams.reports
+loop, transport = transports.loop, transports.transport
 
 KINDS = ["Signal", "LocalSignal", "ThreadSignal", "of a handle"]
 
@@ -350,21 +355,50 @@ def pair():
         yield near, far
 
 
-def test_once_of_an_event_is_detached_with_all_that_follows_from_it(loop, pair):
-    near, far = pair
+def test_once_of_an_event_is_detached_with_all_that_follows_from_it(loop, transport):
+    stream, far, _ = transport()
     received = []
-    stream = Stream(loop, near.dup())
     stream.on_recv.attach(lambda stream, view: received.append(bytes(view)), once=True)
     far.send(b"one")
-    loop.run_once(0)
+    until(loop, lambda: received)
     far.send(b"two")
-    loop.run_once(0)
+    turn(loop, 3)
     assert received == [b"one"], "detaching the last pauses: nothing is read, nothing lost"
     stream.on_recv += lambda stream, view: received.append(bytes(view))
-    loop.run_once(0)
+    until(loop, lambda: len(received) == 2)
     assert received == [b"one", b"two"]
+
+
+def test_the_events_of_a_stream_are_its_own_whatever_carries_it(loop, transport):
+    stream, other = transport().stream, transport().stream
+    for name in ("on_recv", "on_end", "on_drain", "on_error", "on_close", "on_connect"):
+        with pytest.raises(TypeError, match=r"%s is a signal: attach a slot with \+= or \.attach" % name):
+            setattr(stream, name, print)
+        with pytest.raises(TypeError):
+            setattr(stream, name, getattr(other, name))
+        setattr(stream, name, getattr(stream, name))
+        assert getattr(stream, name) is getattr(stream, name) and len(getattr(stream, name)) == 0
+
+
+def test_the_slots_of_an_event_come_in_order_and_a_detached_one_not_at_all(loop, transport):
+    stream, far, _ = transport()
+    seen = []
+    last = named(seen, "last")
+    stream.on_recv.attach(named(seen, "first", lambda: stream.on_recv.detach(last)), priority=1)
+    stream.on_recv += named(seen, "second")
+    stream.on_recv += last
+    far.send(b"x")
+    until(loop, lambda: len(seen) > 1)
+    assert seen == ["first", "second"]
+
+
+def test_the_slots_of_a_stream_die_with_it(loop, transport):
+    stream, _, _ = transport()
+    stream.on_recv += print
+    stream.on_drain += print
     stream.abort()
     loop.run()
+    assert stream._signals is None and len(stream.on_recv) == 0
 
 
 def test_once_of_a_poll_stops_the_watching(loop, pair):

@@ -24,7 +24,7 @@ from icey import Limits
 from icey.base.limits import DEFAULTS
 from icey.http import memo as memos
 from icey.http import parser as parsers
-from tests.fuzz.messages import Recorder, bytewise, feed, parser_for, random_cuts, stream
+from tests.fuzz.messages import Recorder, answers, bytewise, feed, parser_for, random_cuts, stream
 from tests.fuzz.mutate import accepted, mutated, requests, responses
 
 SMALL = [Limits(max_head=60), Limits(max_head=13), Limits(max_fields=2), Limits(max_fields=0), Limits(max_target=1),
@@ -71,6 +71,10 @@ def message(rng, asked, answered, good):
         options = {"responses": True,
                    "method": "GET" if rng.random() < 0.8 else "HEAD" if rng.random() < 0.5 else "CONNECT"}
         pieces = [data]
+        if rng.random() < 0.4:
+            pieces = answers(rng, options["method"], 6)
+            place = int(rng.random() * len(pieces))
+            pieces[place:] = [mutated(rng, pieces[place:place + 1]), pieces[0]]
     else:
         data = mutated(rng, asked)
         options = {}

@@ -3,6 +3,7 @@
     record(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")      -> [("request", "GET", "/", ...), ...]
     record([b"GET / HT", b"TP/1.1\\r\\n..."])          -> the same record
     stream(rng)                                     -> a connection's worth of requests, most of them valid
+    answers(rng, "GET")                             -> a connection's worth of responses to requests of that method
 
 A record is the same for the same messages however they came: the pieces of a body are joined, and an error, the end in
 the middle of a message and bytes that stay unconsumed behind an upgrade are its last entry.
@@ -217,6 +218,76 @@ CHUNKS = [b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\n",
 BAD_CHUNKS = [b"+5\r\nhello\r\n0\r\n\r\n", b"5 \r\nhello\r\n0\r\n\r\n", b"5\nhello\r\n0\r\n\r\n",
               b"5\r\nhelloXX0\r\n\r\n",
               b"5;\r\nhello\r\n0\r\n\r\n", b"0\r\nX : y\r\n\r\n", b"0x5\r\nhello\r\n0\r\n\r\n", b"\r\n"]
+
+
+STATUS_LINES = ["HTTP/1.1 200 OK"] * 8 + [
+    "HTTP/1.1 404 Not Found", "HTTP/1.1 204 No Content", "HTTP/1.1 304 Not Modified", "HTTP/1.1 500 ", "HTTP/1.1 599",
+    "HTTP/1.0 200 OK", "HTTP/1.0 200 Connection established", "HTTP/1.9 200 OK", "HTTP/1.1 200 caf\xe9", "HTTP/1.1 999 \t",
+    "HTTP/1.1 100 Continue", "HTTP/1.1 103 Early Hints", "HTTP/1.1 101 Switching Protocols",
+]
+BAD_STATUS_LINES = ["HTTP/2.0 200 OK", "HTTP/1.1 099 OK", "HTTP/1.1 20 OK", "HTTP/1.1  200 OK", "HTTP/1.1 200\tOK", "HTTP/1.1",
+                    "http/1.1 200 OK", "HTTP/1.1 200 a\x7f", "HTTP/1.1 200 a\nb", "GET / HTTP/1.1", "", " HTTP/1.1 200 OK"]
+SERVED = [
+    ("Server", "nginx/1.27"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("Content-Type", "text/html; charset=utf-8"),
+    ("Content-Length", "5"), ("Connection", "keep-alive"), ("ETag", '"5"'), ("Set-Cookie", "session=0123456789abcdef"),
+    ("Set-Cookie", "other=1"), ("X-Request-Id", "0"),
+]
+PLAIN = [("Server", "icey"), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("Content-Length", "5")]
+FRAMED_ANSWERS = {
+    "Content-Length": ["5", "0", "005", "5", "+5", "5, 5"],
+    "Connection": ["keep-alive", "close", "Keep-Alive, x", "upgrade", ""],
+}
+FRAMING_OF_ANSWERS = [
+    ("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("transfer-encoding", " Chunked\t"), ("Connection", "close"),
+    ("Transfer-Encoding", "gzip"), ("Upgrade", "websocket"), ("Trailer", "x"), ("Keep-Alive", "timeout=5"),
+]
+
+
+def answer(rng, base, wild, method):
+    """One response to a request of `method`, its body included where its framing headers announce one."""
+    fields = list(base)
+    for index, (name, value) in enumerate(base):
+        if name == "Date" and rng.random() < 0.3:
+            fields[index] = (name, value.replace("37", "%02d" % rng.randrange(60)))
+        elif name in FRAMED_ANSWERS and rng.random() < wild:
+            fields[index] = (name, rng.choice(FRAMED_ANSWERS[name]))
+        elif name in ("ETag", "X-Request-Id") and rng.random() < 0.3:
+            fields[index] = (name, "%d" % rng.randrange(1000) if rng.random() > wild else rng.choice(VALUES))
+    if rng.random() < wild:
+        index = rng.randrange(len(fields))
+        done = rng.randrange(4)
+        if done == 0:
+            del fields[index]
+        elif done == 1:
+            fields.append(fields[index])
+        elif done == 2:
+            fields[index] = (fields[index][0].swapcase(), fields[index][1])
+        else:
+            fields.insert(index, rng.choice(FRAMING_OF_ANSWERS))
+    lines = [name + ": " + value for name, value in fields]
+    if lines and rng.random() < wild * 0.3:
+        lines.insert(rng.randrange(len(lines) + 1), rng.choice([" folded", "\tfolded: 5", " ", *BAD_FIELDS]))
+    first = rng.choice(STATUS_LINES) if rng.random() < wild else STATUS_LINES[0]
+    if rng.random() < wild * 0.1:
+        first = rng.choice(BAD_STATUS_LINES)
+    data = "\r\n".join([first, *lines, "", ""]).encode("latin-1")
+    folded = [line.lower().replace(" ", "").replace("\t", "") for line in lines]
+    status = first.split(" ")[1:2]
+    if method == "HEAD" or status in (["204"], ["304"]) or status[:1] < ["200"]:
+        return data
+    if "transfer-encoding:chunked" in folded:
+        return data + rng.choice(CHUNKS if rng.random() > 0.1 else BAD_CHUNKS)
+    return data + b"hello" * ("content-length:5" in folded or "content-length:005" in folded)
+
+
+def answers(rng, method, most=20):
+    """The responses of one connection to requests of `method`: a list of bytes."""
+    base = rng.choice([SERVED, SERVED[:6], PLAIN])
+    wild = rng.choice([0.0, 0.05, 0.2, 0.5])
+    made = []
+    for _ in range(rng.randrange(1, most + 1)):
+        made.append(rng.choice(made[-3:]) if made and rng.random() < 0.25 else answer(rng, base, wild, method))
+    return made
 
 
 def lines_of(rng, base, wild, places):

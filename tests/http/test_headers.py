@@ -123,3 +123,15 @@ def test_a_failed_delete_or_set_of_received_headers_changes_nothing():
 def test_received_headers_are_found_in_any_case():
     headers = shared(host="a")
     assert headers["Host"] == headers.get("HOST") == "a" and headers.get_all("Host") == ["a"] and "hOsT" in headers
+
+
+@pytest.mark.parametrize("received", [{"a": "1", "b": "2"}, [("a", "1"), ("a", "2")]], ids=["shared", "repeated"])
+def test_a_copy_is_changed_on_its_own(received):
+    first = Headers.received(received)
+    second = first.copy()
+    assert second == first and second.items() == first.items()
+    second["a"] = "3"
+    first.add("C", "4")
+    assert (first["a"], second["a"]) == ("1", "3")
+    assert "c" in first and "c" not in second
+    assert list(received) == (["a", "b"] if isinstance(received, dict) else [("a", "1"), ("a", "2")])

@@ -327,6 +327,18 @@ def test_a_slow_reader_that_reads_lives(site):
     assert client.get().body == bytes(300000)
 
 
+def test_the_idle_time_of_a_slow_reader_starts_when_the_last_of_its_answer_is_out(site):
+    site.serve(big)
+    client = site.client(receive=4096)
+    client.ask()
+    client.read_until(b"\r\n\r\n")
+    for _ in range(40):
+        site.wait(10.0)
+        client.read(7500)
+    site.wait(25.0)
+    assert client.get().status == 200
+
+
 # close_timeout
 
 def test_a_closing_connection_waits_for_the_client_so_long(site):

@@ -94,8 +94,9 @@ def test_a_where_that_is_none_is_a_value_error(loop, wrong):
         Server(loop, *wrong)
 
 
-def test_tls_is_not_there_yet(loop):
-    with pytest.raises(ValueError, match="tls"):
+@pytest.mark.needs("ssl")
+def test_a_tls_that_is_no_context_is_a_type_error(loop):
+    with pytest.raises(TypeError, match="SSLContext"):
         Server(loop, "127.0.0.1", 0, tls=object())
 
 

@@ -1,4 +1,4 @@
-"""Servers for foreign clients to talk to, each in a process of its own that is ended with the test."""
+"""Servers for foreign clients to talk to, and foreign servers, each in a process of its own that is ended with the test."""
 import os
 import re
 import shutil
@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 
-from tests.support import ROOT
+import icey
+from tests.support import ROOT, programs, streams, tls
+
+certs = tls.certs
 
 APP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "app.py")
 
@@ -23,11 +27,11 @@ class Server:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                                             universal_newlines=True, **options)
         line = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+        found = re.search(r"(https?)://127\.0\.0\.1:(\d+)\b", line)
         if not found:
             self.kill()
             pytest.fail("the server did not start: %r, %s" % (line, self.log()))
-        self.url, self.port = found.group(), int(found.group(1))
+        self.url, self.port = found.group() + "/", int(found.group(2))
 
     def log(self):
         with open(self.log_path, encoding="utf-8") as file:
@@ -107,8 +111,147 @@ def app(start):
 
 
 @pytest.fixture
-def free_port():
-    """A port nobody listens on, for programs that cannot pick one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def secured(start, certs):
+    """secured(name, *flags) -> the server of app.py, over TLS with the certificate of that name."""
+    def secured(name="localhost", *flags):
+        cert, key = certs.cert(name)
+        return start(sys.executable, APP, "--cert", cert, "--key", key, *flags, cwd=ROOT)
+
+    return secured
+
+
+# icey as the client, in the test's own process
+
+@pytest.fixture
+def loop():
+    """A loop on real time; what is reported to it fails the test."""
+    loop, reports = icey.Loop(), []
+    loop.on_error += lambda loop, exc, handle: reports.append(exc)
+    yield loop
+    streams.finish(loop)
+    assert reports == []
+
+
+@pytest.fixture
+def until(loop):
+    """until(met) turns the loop until `met()`."""
+    def until(met):
+        overdue = time.monotonic() + programs.PATIENCE
+        while not met():
+            assert time.monotonic() < overdue, "waited for %s" % met
+            loop.run_once(0.05)
+
+    return until
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    """Every name under .test is this machine."""
+    lookup = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: lookup(
+        "127.0.0.1" if str(host).endswith(".test") else host, *rest, **options))
+
+
+@pytest.fixture
+def dead_port():
+    """A port that is taken, and nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+# foreign programs
+
+@pytest.fixture
+def program():
+    """program(name, *arguments) runs a Program, which is ended with the test."""
+    running = []
+
+    def program(*command, **options):
+        running.append(programs.Program(*command, **options))
+        return running[-1]
+
+    yield program
+    for each in running:
+        each.end()
+
+
+@pytest.fixture
+def browse(folder):
+    """A Chromium: browse(*arguments) -> what it writes to stdout."""
+    return programs.Chromium(folder)
+
+
+NGINX = """\
+daemon off;
+%(user)s
+worker_processes 1;
+pid %(folder)s/nginx.pid;
+error_log %(folder)s/error.log warn;
+events { worker_connections 512; }
+http {
+    access_log off;
+    client_max_body_size 16m;
+    client_body_temp_path %(folder)s/body;
+    proxy_temp_path %(folder)s/proxy;
+    fastcgi_temp_path %(folder)s/fastcgi;
+    uwsgi_temp_path %(folder)s/uwsgi;
+    scgi_temp_path %(folder)s/scgi;
+    %(http)s
+}
+"""
+
+
+class Nginx:
+    """An nginx; `ports`: what it listens on; `folder`: its own."""
+
+    def __init__(self, program, folder, http, ports, values):
+        listening = [socket.create_server(("127.0.0.1", 0), backlog=511) for _ in range(ports)]
+        self.ports = [each.getsockname()[1] for each in listening]
+        self.port = self.ports[0]
+        self.folder = folder
+        self._error_log = os.path.join(folder, "error.log")
+        values = dict(values, folder=folder, port=self.port, **{"port%d" % n: port for n, port in enumerate(self.ports)})
+        values["user"] = "user root;" if os.getuid() == 0 else ""  # the worker has to see the test's folder
+        path = os.path.join(folder, "nginx.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(NGINX % dict(values, http=http % values))
+        # It inherits its sockets, as when one nginx takes over from another: nobody can take the port meanwhile, and who
+        # connects before it is ready waits.
+        inherited = [each.fileno() for each in listening]
+        self.program = program("nginx", "-p", folder, "-c", path, "-e", "stderr", pass_fds=inherited,
+                               env=dict(os.environ, NGINX="".join("%d;" % fd for fd in inherited)))
+        for each in listening:
+            each.close()
+
+    @property
+    def errors(self):
+        """Its error log."""
+        with open(self._error_log, encoding="utf-8") as file:
+            return file.read()
+
+    def kill(self):
+        """Cuts all its connections."""
+        self.program.kill()
+
+    def end(self):
+        """Ends it in order, unless it was killed."""
+        if self.program.process.poll() is None:
+            self.program.process.terminate()
+            assert self.program.wait() == 0, self.program.said
+
+
+@pytest.fixture
+def nginx(folder, program):
+    """nginx(http, ports=1, **values) runs an Nginx. http: what its http block says; in it, %(port)d (or port0, port1, ... of
+    several), %(folder)s and the values are replaced."""
+    running = []
+
+    def nginx(http, ports=1, **values):
+        place = tempfile.mkdtemp(dir=folder)
+        running.append(Nginx(program, place, http, ports, values))
+        return running[-1]
+
+    yield nginx
+    for each in running:
+        each.end()

@@ -1,92 +1,91 @@
-"""nginx as a reverse proxy with keep-alive upstreams: fewer connections than requests, and the bytes arrive."""
+"""nginx as a reverse proxy with keep-alive upstreams, in clear and over TLS: few connections, and the bytes arrive."""
 import http.client
+import json
 import os
-import socket
-import subprocess
-import time
 
 import pytest
 
-from tests.support import tool
-
-CONFIG = """\
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_max_body_size 16m;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    upstream icey {{
-        server 127.0.0.1:{upstream};
+CONFIG = """
+    upstream icey {
+        server 127.0.0.1:%(upstream)d;
         keepalive 8;
-    }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
+    }
+    server {
+        listen 127.0.0.1:%(port)d;
+        location / {
             proxy_pass http://icey;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
-        }}
-        location /unbuffered/ {{
+        }
+        location /unbuffered/ {
             proxy_pass http://icey/;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_request_buffering off;
             proxy_buffering off;
-        }}
-    }}
-}}
+        }
+    }
+"""
+
+# To an upstream over TLS, whose certificate has to be of %(ca)s and for %(host)s.
+SECURE = """
+    upstream icey {
+        server 127.0.0.1:%(upstream)d;
+        keepalive 8;
+    }
+    server {
+        listen 127.0.0.1:%(port)d;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_ssl_verify on;
+        proxy_ssl_trusted_certificate %(ca)s;
+        proxy_ssl_server_name on;
+        proxy_ssl_name %(host)s;
+        proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        location / {
+            proxy_pass https://icey;
+        }
+        location /shown/ {
+            proxy_ssl_certificate %(cert)s;
+            proxy_ssl_certificate_key %(key)s;
+            proxy_pass https://icey/;
+        }
+        location /older/ {
+            proxy_ssl_protocols TLSv1.2;
+            proxy_pass https://icey/;
+        }
+    }
 """
 
 
 @pytest.fixture
-def proxy(folder, free_port):
-    """proxy(upstream port) -> a connection to an nginx in front of it."""
-    processes, connections = [], []
+def connect():
+    """connect(nginx) -> a connection."""
+    connections = []
 
-    def proxy(upstream):
-        program = tool("nginx")
-        path = os.path.join(folder, "nginx.conf")
-        with open(path, "w") as file:
-            file.write(CONFIG.format(folder=folder, upstream=upstream, port=free_port))
-        with open(os.path.join(folder, "nginx.out"), "wb") as out:
-            processes.append(subprocess.Popen([program, "-p", folder, "-c", path], stdin=subprocess.DEVNULL, stdout=out,
-                                              stderr=subprocess.STDOUT))
-        wait_for(free_port, processes[-1], os.path.join(folder, "nginx.out"))
-        connections.append(http.client.HTTPConnection("127.0.0.1", free_port, timeout=20))
+    def connect(server):
+        connections.append(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20))
         return connections[-1]
 
-    yield proxy
+    yield connect
     for connection in connections:
         connection.close()
-    for process in processes:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
 
 
-def wait_for(port, process, output):
-    overdue = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > overdue:
-                with open(output) as file:
-                    pytest.fail("nginx does not start: " + file.read())
-            time.sleep(0.02)
+@pytest.fixture
+def proxy(nginx, connect):
+    """proxy(upstream port) -> a connection to an nginx in front of it."""
+    return lambda upstream: connect(nginx(CONFIG, upstream=upstream))
+
+
+@pytest.fixture
+def secure_proxy(nginx, certs):
+    """secure_proxy(upstream, host) -> an nginx in front of it, which speaks TLS to it and wants a certificate for `host`."""
+    def secure_proxy(upstream, host="localhost"):
+        cert, key = certs.cert("client")
+        return nginx(SECURE, upstream=upstream.port, ca=certs.ca, host=host, cert=cert, key=key)
+
+    return secure_proxy
 
 
 def ask(connection, *request, **options):
@@ -120,3 +119,49 @@ def test_a_served_folder_behind_it(serve, proxy):
     assert ask(connection, "HEAD", "/big.bin") == (200, b"")
     assert ask(connection, "GET", "/nothing")[0] == 404
     assert ask(connection, "GET", "/")[0] == 200
+
+
+# over TLS
+
+def test_upstream_connections_over_tls_are_used_again(secured, secure_proxy, connect):
+    connection = connect(secure_proxy(secured()))
+    for _ in range(100):
+        assert ask(connection, "GET", "/hello") == (200, b"Hello, World!")
+    status, made = ask(connection, "GET", "/connections")
+    assert status == 200 and int(made) <= 8
+
+
+def test_bodies_go_through_tls_both_ways(secured, secure_proxy, connect):
+    connection = connect(secure_proxy(secured()))
+    body = os.urandom(1_000_000)
+    for path in ("/echo", "/collected", "/older/echo", "/older/collected"):
+        assert ask(connection, "POST", path, body=body) == (200, body)
+
+
+def test_sessions_are_resumed_and_certificates_shown(secured, secure_proxy, connect, certs):
+    server = secured("localhost", "--client-ca", certs.client_ca)
+    proxy = secure_proxy(server)
+    connection = connect(proxy)
+    status, _ = ask(connection, "GET", "/tls")  # shows none
+    assert status == 502 and "certificate required" in proxy.errors
+    for reused in (False, True, True):  # each on a connection of its own
+        status, body = ask(connection, "GET", "/shown/tls")
+        assert (status, json.loads(body)) == (200, {"version": "TLSv1.3", "alpn": None, "reused": reused, "client": "a client"})
+
+
+def test_the_certificate_of_the_name_it_asks_for(secured, secure_proxy, connect, certs):
+    server = secured("localhost", "--sni", "a.test=%s,%s" % certs.cert("a.test"))
+    for host in ("localhost", "a.test"):
+        assert ask(connect(secure_proxy(server, host)), "GET", "/hello") == (200, b"Hello, World!")
+
+
+@pytest.mark.parametrize("name, host, words", [
+    ("expired", "localhost", "upstream SSL certificate verify error: (10:certificate has expired)"),
+    ("self-signed", "localhost", "upstream SSL certificate verify error: (18:self-signed certificate)"),
+    ("unknown ca", "localhost", "upstream SSL certificate verify error: (21:unable to verify the first certificate)"),
+    ("a.test", "b.test", 'upstream SSL certificate does not match "b.test"'),
+])
+def test_a_certificate_that_nginx_refuses(secured, secure_proxy, connect, name, host, words):
+    proxy = secure_proxy(secured(name), host)
+    assert ask(connect(proxy), "GET", "/hello")[0] == 502
+    assert words in proxy.errors

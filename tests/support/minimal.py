@@ -16,20 +16,25 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 RUNS = {
     "logging": ["tests/smoke", "tests/base", "tests/net", "tests/tools", "tests/http/test_accesslog.py"],
-    "ssl": ["tests/smoke", "tests/test_imports.py", "tests/test_minimal.py"],
+    "ssl": ["tests/smoke", "tests/tools", "tests/http/test_client_redirects.py", "tests/http/test_client_proxy.py",
+            "tests/http/test_fetch.py", "tests/test_imports.py", "tests/test_minimal.py", "tests/test_examples.py"],
     "threading": ["tests/smoke", "tests/base", "tests/net", "tests/tools", "tests/test_minimal.py"],
     "signal": ["tests/smoke", "tests/base/test_application.py", "tests/tools", "tests/test_minimal.py"],
-    "zlib": ["tests/smoke", "tests/http/test_static.py", "tests/http/test_wshandshake.py", "tests/http/test_wssocket_accept.py",
-             "tests/test_minimal.py"],
+    "zlib": ["tests/smoke", "tests/http/test_static.py", "tests/http/test_client_download.py", "tests/http/test_fetch.py",
+             "tests/http/test_decoding.py", "tests/http/test_wshandshake.py", "tests/http/test_wssocket_accept.py",
+             "tests/tools/test_get.py", "tests/test_minimal.py"],
     "plain": [],
     "logging,ssl,threading,signal,zlib,plain": [],
 }
 
 
+MODES = {"plain": "release", "logging,ssl,threading,signal,zlib,plain": "debug"}  # of the whole suite, half in each
+
+
 def environment(spec):
     """The environment in which a Python and all it starts lack what `spec` names."""
     paths = [os.path.join(HERE, "site")] + [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    return dict(os.environ, ICEY_MINIMAL=spec, PYTHONPATH=os.pathsep.join(paths))
+    return dict(os.environ, ICEY_MINIMAL=spec, PYTHONPATH=os.pathsep.join(paths), ICEY_MODE=MODES.get(spec, ""))
 
 
 def main(arguments):

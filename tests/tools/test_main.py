@@ -53,7 +53,8 @@ def test_without_a_command_it_says_which_there_are(capsys):
 def test_an_unknown_command_is_one_line_and_status_2():
     status, out, err = run("frob")
     assert (status, out) == (2, "")
-    assert err == "python3 -m icey: no command called 'frob'. There are: serve (python3 -m icey --help tells more)\n"
+    assert err == "python3 -m icey: no command called 'frob'. There are: %s (python3 -m icey --help tells more)\n" % (
+        ", ".join(program.COMMANDS))
 
 
 def test_a_command_gets_its_arguments_and_its_status_is_returned(fake, monkeypatch):

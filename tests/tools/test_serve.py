@@ -13,7 +13,8 @@ import time
 import pytest
 
 import icey
-from icey.tools import serve
+from icey.tools import certificate, serve
+from icey.tools.certificate import self_signed, self_signed_files
 from tests.support import BLOCKED
 
 with_signals = pytest.mark.needs("signal")
@@ -38,7 +39,7 @@ class Serving:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         universal_newlines=True)
         self.first = self.process.stdout.readline()
-        found = re.search(r"http://(\[.+\]|[^:/]+):(\d+)/", self.first)
+        found = re.search(r"https?://(\[.+\]|[^:/]+):(\d+)/", self.first)
         self.host, self.port = (found.group(1).strip("[]"), int(found.group(2))) if found else (None, None)
 
     def __enter__(self):
@@ -49,8 +50,12 @@ class Serving:
             self.process.kill()
         self.process.communicate()
 
-    def ask(self, target="/page.txt", method="GET", headers=None):
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+    def ask(self, target="/page.txt", method="GET", headers=None, tls=None):
+        """(status, body, headers). tls: an ssl.SSLContext, for https."""
+        if tls is None:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        else:
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=20, context=tls)
         try:
             connection.request(method, target, headers=headers or {})
             answer = connection.getresponse()
@@ -151,6 +156,69 @@ def test_links_out_of_the_folder_are_followed_on_demand(site, tmp_path):
         assert serving.ask("/link")[0] == 404
     with Serving(site, "0", "--follow-symlinks") as serving:
         assert serving.ask("/link")[1] == b"outside"
+
+
+# -- HTTPS -----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Has main() serve and end at once."""
+    monkeypatch.setattr(serve, "run", lambda loop, server: loop.run_once(0) and server.close() or loop.run())
+
+
+@pytest.mark.needs("ssl")
+def test_https_with_a_certificate_and_its_key(site, tmp_path):
+    import ssl
+    cert, key = self_signed_files(str(tmp_path), ["127.0.0.1"])
+    with Serving(site, "0", "--cert", cert, "--key", key) as serving:
+        assert serving.first == "Serving %s at https://127.0.0.1:%d/ (Ctrl-C ends it)\n" % (
+            os.path.realpath(site), serving.port)
+        assert serving.ask(tls=ssl.create_default_context(cafile=cert))[:2] == (200, b"from a file")
+        assert serving.end()[0] == ORDERLY
+
+
+@pytest.mark.needs("ssl")
+def test_https_self_signed(site):
+    import ssl
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    with Serving(site, "0", "--self-signed") as serving:
+        assert " at https://127.0.0.1:%d/ (" % serving.port in serving.first
+        assert serving.ask(tls=anybody)[:2] == (200, b"from a file")
+        own = ssl.get_server_certificate((serving.host, serving.port))
+        assert serving.ask(tls=ssl.create_default_context(cadata=own))[0] == 200
+        with pytest.raises(ssl.SSLCertVerificationError):
+            serving.ask(tls=ssl.create_default_context())
+        with pytest.raises(OSError):
+            serving.ask()
+
+
+@pytest.mark.needs("ssl")
+def test_https_with_the_key_in_the_certificate_s_file(site, tmp_path, capsys, ended):
+    (tmp_path / "both.pem").write_text("".join(self_signed(["127.0.0.1"])))
+    assert serve.main([str(site), "0", "--cert", str(tmp_path / "both.pem")], "PROG") == 0
+    assert " at https://127.0.0.1:" in capsys.readouterr().out
+
+
+@pytest.mark.needs("ssl")
+@pytest.mark.parametrize("bind, hosts", [
+    ("127.0.0.1", ["localhost", "127.0.0.1", "::1"]), ("0.0.0.0", ["localhost", "127.0.0.1", "::1"]),
+    ("127.0.0.2", ["127.0.0.2", "localhost", "127.0.0.1", "::1"]), ("[::1]", ["localhost", "127.0.0.1", "::1"]),
+    ("a.test", ["a.test", "localhost", "127.0.0.1", "::1"]), ("unix:/s", ["localhost", "127.0.0.1", "::1"])])
+def test_self_signed_is_for_this_machine_and_what_it_is_bound_to(monkeypatch, bind, hosts):
+    from icey.net import tls
+    made = []
+    monkeypatch.setattr(certificate, "self_signed_files", lambda folder, hosts: made.extend(hosts) or (folder, "key"))
+    monkeypatch.setattr(tls, "server_context", lambda cert, key: os.path.isdir(cert) and "context")
+    assert serve._tls(serve._parser("PROG").parse_args(["--self-signed", "--bind", bind])) == "context"
+    assert made == hosts
+
+
+def test_https_without_the_ssl_module_is_one_line_and_status_1(monkeypatch, capsys):
+    monkeypatch.delattr(icey.net, "tls", raising=False)
+    monkeypatch.setitem(sys.modules, "icey.net.tls", None)
+    assert serve.main(["0", "--self-signed"], "PROG") == 1
+    assert capsys.readouterr().err == "PROG: HTTPS needs Python's ssl module, which is missing here\n"
 
 
 # -- the log ---------------------------------------------------------------------------------------------------------
@@ -264,6 +332,10 @@ def test_a_unix_socket_that_is_taken(site, tmp_path):
             1, "python3 -m icey serve: unix:%s is taken: another program listens there\n" % path)
 
 
+def with_ssl(*values):
+    return pytest.param(*values, marks=pytest.mark.needs("ssl"))
+
+
 @pytest.mark.parametrize("arguments, status, text", [
     (["/no/such/folder"], 2, "'/no/such/folder' is not there"),
     ([__file__], 2, "%r is not a folder" % __file__),
@@ -282,6 +354,11 @@ def test_a_unix_socket_that_is_taken(site, tmp_path):
     (["--header", "a: b\nc: d"], 2, None),
     (["--cache-control", "a\nb"], 2, None),
     (["--bind", "192.0.2.7", "0"], 1, "192.0.2.7 is no address of this machine"),
+    (["--key", "key.pem"], 2, "--key goes with --cert"),
+    (["--cert", "cert.pem", "--self-signed"], 2, "--cert or --self-signed, not both"),
+    with_ssl(["--cert", "/no/such/file"], 2, "'/no/such/file' is not there"),
+    with_ssl(["--cert", __file__, "--key", "/no/such/key"], 2, "'/no/such/key' is not there"),
+    with_ssl(["--cert", __file__], 2, None),
     (["--bind", "unix:"], 2, None),
     (["--bind", "unix:/no/such/folder/s"], 1, None),
 ], ids=lambda value: " ".join(value)[:30].replace("\n", "") if isinstance(value, list) else "")

@@ -1,0 +1,367 @@
+"""The options of `icey get`: the flags, what they come to, and which of them contradict each other.
+
+    options = parse(argv)                     # as they were given
+    prepare(options, os.environ, stdin)       # requests, method, fields, body, tls beside them
+
+Rule: whatever can be found wrong before a server is asked is found here, also in files that are to be sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import os
+
+from ..http.auth import BasicAuth, DigestAuth
+from ..http.dialing import tls_module
+from ..http.grammar import TOKEN
+from ..http.headers import Headers
+from ..http.multipartencoder import FilePart, MultipartEncoder
+from ..http.url import URL
+from ..net.address import Address
+from ..net.networks import Networks
+from .console import Formatter, Parser, Trouble, reason
+from .failures import OTHER, USAGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+EPILOG = """\
+Exit status: 0 fine; 1 a file cannot be read or written, or anything else;
+2 wrong arguments; 3 the name is not known; 4 cannot connect; 5 TLS refused,
+or its certificate; 6 a deadline passed; 7 the server broke its protocol, or
+off in the middle; 8 a status of 400 or more, with --fail or --resume;
+130 Ctrl-C; 141 nobody reads stdout any more. Of several URLs, that of the
+first failure.
+
+Redirects are followed. Nothing bounds how long a download takes, but one that
+does not move for 30 seconds is given up. http_proxy, https_proxy and no_proxy
+in the environment are heeded; a redirect stays with the proxy of its URL.
+"""
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+def parse(argv: Sequence[str], prog: str = "icey get") -> argparse.Namespace:
+    """The options as they are given. SystemExit after --help and for a wrong flag."""
+    return _parser(prog).parse_intermixed_args(argv)
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog, usage="%(prog)s [options] URL [URL...]", allow_abbrev=False, epilog=EPILOG, formatter_class=Formatter,
+        description="Fetch URLs over HTTP/1.1 and HTTPS: to stdout, or into files.")
+    parser.add_argument("urls", nargs="+", metavar="URL", help="http or https; without a scheme it is http")
+    _add_output(parser.add_argument_group("what comes"))
+    _add_request(parser.add_argument_group("what is asked"))
+    _add_network(parser.add_argument_group("on the way"))
+    return parser
+
+
+def _add_output(group: Any) -> None:
+    add = group.add_argument
+    add("-o", "--output", metavar="FILE", help="into this file; - is stdout, a terminal included")
+    add("-O", "--remote-name", action="store_true", help="into a file named as in the URL")
+    add("-J", "--remote-header-name", action="store_true",
+        help="with -O: named as the server says (Content-Disposition); nothing is written over")
+    add("--resume", action="store_true",
+        help="go on where the file ends, if it is there, and keep what has come if this fails too")
+    add("-i", "--include", action="store_true", help="the answer's head, too")
+    add("-f", "--fail", action="store_true", help="a status of 400 or more is a failure, and its body is not shown")
+    add("--json", action="store_true",
+        help="lay out JSON for people, and ask for it (Accept); with -d, the data are JSON, too")
+    add("-q", "--quiet", action="store_true", help="no progress, no notes")
+    add("-v", "--verbose", action="store_true", help="show the heads of requests and answers on stderr")
+
+
+def _add_request(group: Any) -> None:
+    add = group.add_argument
+    add("-X", "--request", metavar="METHOD", help="the method (default: GET; POST with -d and --form; HEAD with -I)")
+    add("-I", "--head", action="store_true", help="ask for the head only, and show it")
+    add("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[], help="send this header; may be repeated")
+    add("-d", "--data", metavar="DATA", action="append",
+        help="send this, urlencoded unless a header says otherwise; @FILE: what is in the file, @-: in stdin; several are "
+             "joined by &")
+    add("-F", "--form", metavar="NAME=VALUE", action="append",
+        help="send a form (multipart/form-data); NAME=@FILE: a file, NAME=@-: stdin; may be repeated")
+    add("-u", "--user", metavar="USER[:PASSWORD]", help="who we are; without a password it is asked for")
+    add("--digest", action="store_true", help="prove it by Digest; the default is Basic")
+    add("--compressed", action="store_true", help="ask for gzip or deflate, and undo it")
+
+
+def _add_network(group: Any) -> None:
+    add = group.add_argument
+    add("--redirects", metavar="N", type=_count, default=10, help="follow at most so many (default: 10; 0: none)")
+    add("-L", "--location", action="store_true", help="follow redirects: the default, for those used to curl")
+    add("--timeout", metavar="S", type=_seconds, help="give up a URL after so many seconds (default: never)")
+    add("-k", "--insecure", action="store_true", help="do not check certificates")
+    add("--ca", metavar="FILE", help="trust these authorities (PEM), not the system's")
+    add("--cert", metavar="FILE", help="our own certificate (PEM), for servers that ask for one")
+    add("--key", metavar="FILE", help="its key, if it is in another file")
+    add("--proxy", metavar="URL", help="by this HTTP proxy, for all URLs")
+    add("--no-proxy", action="store_true", help="by none, whatever the environment says")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5):
+        raise argparse.ArgumentTypeError("a number from 0 to 9999 is wanted, not %r" % text)
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError("a number of seconds is wanted, not %r" % text)
+    return value
+
+
+# -- from options to requests ----------------------------------------------------------------------------------------
+
+def prepare(options: argparse.Namespace, environ: Mapping[str, str], stdin: Any = None) -> None:
+    """Adds to `options` what they come to: requests (URL, auth, proxy), method, fields, body, tls. Trouble: they contradict."""
+    _check(options)
+    if options.compressed and not _has_zlib():
+        raise Trouble(OTHER, "--compressed needs Python's zlib module, which is missing here")
+    headers = _headers(options.header)
+    options.body = _body(options, headers, stdin)
+    options.method = options.request or ("HEAD" if options.head else "GET" if options.body is None else "POST")
+    options.include = options.include or options.head
+    if options.json and "accept" not in headers:
+        headers["Accept"] = "application/json"
+    options.fields = list(headers.items())
+    urls = [_url(text) for text in options.urls]
+    options.tls = _tls(options, any(url.secure for url in urls))
+    auth = None if options.user is None else _auth(options.digest, *_credentials(options.user))
+    options.requests = [(url, auth or _own_auth(options, url), _proxy(options, url, environ)) for url in urls]
+    if options.remote_name and not options.remote_header_name:
+        for url in urls:
+            if not url.filename:
+                raise Trouble(USAGE, "%s has no file name that -O could take: -o FILE" % url.without_userinfo())
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Trouble where two flags do not go together."""
+    sends = options.data is not None or options.form is not None
+    into_file = options.remote_name or options.output not in (None, "-")
+    for wrong, text in (
+        (options.output is not None and options.remote_name, "-o and -O: the file has one name"),
+        (options.output is not None and len(options.urls) > 1 and into_file, "-o FILE is for one URL; -O names several files"),
+        (options.remote_header_name and not options.remote_name, "-J goes with -O"),
+        (options.data is not None and options.form is not None, "-d and --form: a request has one body"),
+        (options.head and (sends or options.request), "-I asks by HEAD, without a body: no -d, --form, -X with it"),
+        (options.json and options.data and len(options.data) > 1, "--json sends one -d"),
+        (options.key and not options.cert, "--key goes with --cert"),
+        (options.resume and not into_file, "--resume needs the file: -o FILE or -O"),
+        (options.resume and (sends or options.request or options.head or options.include or options.json
+                             or options.compressed or options.remote_header_name),
+         "--resume asks for the rest of a file by GET: no -d, --form, -X, -I, -i, -J, --json, --compressed with it"),
+        (options.request and (not TOKEN(options.request) or options.request == "CONNECT"),
+         "%r is no method to ask by" % options.request),
+        (options.proxy and options.no_proxy, "--proxy and --no-proxy contradict each other"),
+    ):
+        if wrong:
+            raise Trouble(USAGE, text)
+
+
+def _has_zlib() -> bool:
+    try:
+        from ..http import decoding as decoding
+    except ImportError:
+        return False
+    return True
+
+
+def _url(text: str) -> URL:
+    return _parsed("http://" + text if "://" not in text else text, "only http and https are spoken here")
+
+
+def _parsed(text: str, rule: str) -> URL:
+    if text.partition("://")[0].strip(" ").lower() not in ("http", "https"):
+        raise Trouble(USAGE, "%s: %s" % (text.partition("://")[0], rule))
+    try:
+        return URL.parse(text)
+    except ValueError as wrong:
+        raise Trouble(USAGE, str(wrong)) from None
+
+
+def _headers(given: List[str]) -> Headers:
+    headers = Headers()
+    for line in given:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Trouble(USAGE, "a header is 'NAME: VALUE', not %r" % line)
+        try:
+            headers.add(name, value.strip(" \t"))
+        except ValueError as wrong:
+            raise Trouble(USAGE, str(wrong)) from None
+    return headers
+
+
+def _body(options: argparse.Namespace, headers: Headers, stdin: Any) -> Optional[Callable[[], Any]]:
+    """A function that gives the body of a request, None for none; what it is goes into `headers`."""
+    if options.form is not None:
+        if "content-type" in headers:
+            raise Trouble(USAGE, "a form says its Content-Type itself: not by -H")
+        form = _form(options.form, stdin)
+        headers["Content-Type"] = form.content_type
+        return lambda: form
+    if options.data is None:
+        return None
+    if "content-type" not in headers:
+        headers["Content-Type"] = "application/json" if options.json else URLENCODED
+    if len(options.data) == 1 and options.data[0][:1] == "@" and options.data[0] != "@-":
+        file = _part(options.data[0][1:])
+        if file.size is not None:
+            return lambda: FileBody(file)
+    data = b"&".join([_data(text, stdin) for text in options.data])
+    return lambda: data
+
+
+class FileBody:
+    """A file as a request's body: opened when it goes, again if it has to go again."""
+
+    rewindable = True
+
+    def __init__(self, file: FilePart) -> None:
+        self._file = file
+        self.length = file.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._file.pieces()
+
+
+def _data(text: str, stdin: Any) -> bytes:
+    if text[:1] != "@":
+        return os.fsencode(text)
+    if text == "@-":
+        return _stdin(stdin)
+    try:
+        return b"".join(_part(text[1:]).pieces())
+    except OSError as exc:
+        raise _unreadable(text[1:], exc) from exc
+
+
+def _form(given: List[str], stdin: Any) -> MultipartEncoder:
+    fields: List[Tuple[str, Any]] = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Trouble(USAGE, "a form's field is NAME=VALUE, not %r" % text)
+        if value == "@-":
+            fields.append((name, FilePart(io.BytesIO(_stdin(stdin)), "-")))
+        else:
+            fields.append((name, _part(value[1:]) if value[:1] == "@" else os.fsencode(value)))
+    try:
+        return MultipartEncoder(fields)
+    except ValueError as wrong:
+        raise Trouble(USAGE, str(wrong)) from None
+
+
+def _part(path: str) -> FilePart:
+    """A file to send, of which we know that it can be read."""
+    try:
+        part = FilePart(path)
+        if os.path.isdir(path) or not os.access(path, os.R_OK):
+            code = errno.EISDIR if os.path.isdir(path) else errno.EACCES
+            raise OSError(code, os.strerror(code))
+    except (OSError, ValueError) as exc:
+        raise _unreadable(path, exc) from exc
+    return part
+
+
+def _stdin(stdin: Any) -> bytes:
+    """All of it, before we ask: a request whose body comes by and by meets the server's deadlines."""
+    try:
+        if stdin is None:
+            raise OSError("there is none")
+        return bytes(stdin.read())
+    except (OSError, ValueError) as exc:
+        raise _unreadable("stdin", exc) from exc
+
+
+def _unreadable(what: str, exc: BaseException) -> Trouble:
+    return Trouble(OTHER, "cannot read %s: %s" % (what, reason(exc)))
+
+
+def _tls(options: argparse.Namespace, secure: bool) -> Any:
+    """The context for https, None where nothing is said of it."""
+    if not (options.insecure or options.ca or options.cert or secure):
+        return None
+    try:
+        return tls_module().client_context(
+            ca=options.ca, cert=options.cert, key=options.key, verify=not options.insecure, alpn=("http/1.1",))
+    except OSError as exc:  # TLSError is one; a file that is missing is not named by ssl
+        files = [file for file in (options.ca, options.cert, options.key) if file and not os.access(file, os.R_OK)]
+        raise Trouble(OTHER, ("cannot read %s: %s" % (files[0], reason(exc))) if files else str(exc)) from exc
+
+
+def _credentials(given: str) -> Tuple[str, str]:
+    """(user, password)."""
+    user, colon, password = given.partition(":")
+    if not colon:
+        import getpass
+
+        try:
+            password = getpass.getpass("Password of %s: " % user)
+        except (EOFError, OSError, Warning) as exc:
+            raise Trouble(USAGE, "the password of %s cannot be asked for here: -u %s:PASSWORD" % (user, user)) from exc
+    return user, password
+
+
+def _auth(digest: bool, user: str, password: str) -> Any:
+    try:
+        return DigestAuth(user, password) if digest else BasicAuth(user, password)
+    except ValueError as wrong:
+        raise Trouble(USAGE, str(wrong)) from None
+
+
+def _own_auth(options: argparse.Namespace, url: URL) -> Any:
+    """What the URL says of who we are."""
+    if url.user is not None:
+        return _auth(options.digest, url.user, url.password or "")
+    if options.digest:
+        raise Trouble(USAGE, "--digest needs -u USER:PASSWORD")
+    return None
+
+
+# -- proxies ---------------------------------------------------------------------------------------------------------
+
+def _proxy(options: argparse.Namespace, url: URL, environ: Mapping[str, str]) -> Optional[str]:
+    """The proxy for `url`, None for none."""
+    given: Optional[str] = options.proxy
+    if given is None and not options.no_proxy and not exempt(url.host, environ.get("no_proxy", "")):
+        given = environ.get(url.scheme + "_proxy")
+    if not given:
+        return None
+    text = given if "://" in given else "http://" + given
+    _parsed(text, "a proxy is http or https")
+    return text
+
+
+def exempt(host: str, no_proxy: str) -> bool:
+    """Whether no_proxy, names, addresses and networks between commas, or "*", has `host` asked directly.
+
+    A name stands for all below it, too.
+    """
+    host = host.rstrip(".")
+    for entry in no_proxy.lower().replace(",", " ").split():
+        name = entry.strip("[].")
+        if entry == "*" or (name and (host == name or host.endswith("." + name))):
+            return True
+        if "/" in entry and _within(host, entry):
+            return True
+    return False
+
+
+def _within(host: str, network: str) -> bool:
+    try:
+        return Address(host, 0) in Networks(network)
+    except ValueError:
+        return False
