@@ -45,7 +45,18 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """Takes the thousands of collected tests out of the garbage collector's sight: many tests call it, each pays for all."""
+    out_of_sight()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    if nextitem is None or nextitem.path != item.path:
+        out_of_sight()
+
+
+def out_of_sight():
+    """Takes what there is of pytest out of the garbage collector's sight, again after each module: its tests and their reports
+    are thousands, and each test that has rubbish collected would pay for all of them."""
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy has none
         gc.freeze()

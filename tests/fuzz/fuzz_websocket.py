@@ -39,8 +39,8 @@ SEEDS = 150  # scripts of each kind
 INTERESTING = [bytes([first]) for first in (*range(16), *range(0x80, 0x90), 0x41, 0xC1, 0xC2, 0x91, 0xA1, 0xF1)] + [
     b"\x7e\x00\x7d", b"\x7e\x00\x7e", b"\x7e\xff\xff", b"\x7f\0\0\0\0\0\0\xff\xff", b"\x7f\0\0\0\0\0\x01\0\0",
     b"\x7f\xff\xff\xff\xff\xff\xff\xff\xff", b"\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", b"\xfe\x01\x00",
-    b"\xff\0\0\0\0\0\0\x01\0", b"\x88\x80", b"\x88\x82", b"\x88\x02\x03\xe8", b"\x89\x7d", b"\x89\xfd", b"\xff", b"\xed\xa0", b"\xf4\x90", b"\xc0\x80",
-    b"\xe2\x82\xac", b"\0\0\xff\xff", b"\x03\x00", b"\x00\x00", KEY,
+    b"\xff\0\0\0\0\0\0\x01\0", b"\x88\x80", b"\x88\x82", b"\x88\x02\x03\xe8", b"\x89\x7d", b"\x89\xfd", b"\xff", b"\xed\xa0",
+    b"\xf4\x90", b"\xc0\x80", b"\xe2\x82\xac", b"\0\0\xff\xff", b"\x03\x00", b"\x00\x00", KEY,
 ]
 OFFERS = [
     "permessage-deflate", "permessage-deflate; client_max_window_bits", "permessage-deflate; server_max_window_bits=10",
