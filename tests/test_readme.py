@@ -25,7 +25,7 @@ def blocks(language):
 PROGRAMS = blocks("python")
 SERVERS = [source for source in PROGRAMS if "icey.run(" in source]
 OTHERS = [source for source in PROGRAMS if "icey.run(" not in source]
-SAID = ["404 Not Found\n", "said by the loop's own thread\n"]  # by those, in their order
+SAID = ["hello\n", "404 Not Found\n", "said by the loop's own thread\n"]  # by those, in their order
 assert len(SAID) == len(OTHERS)
 
 
@@ -86,13 +86,14 @@ def test_a_server_in_it_answers_and_ends_by_a_signal(source):
 
 
 def ask(url, process):
-    """The body at `url`, as soon as somebody listens there."""
+    """What there is at `url`, as soon as somebody listens there: its body, or the kind of an answer that goes on."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     overdue = time.monotonic() + 20
     while True:
         try:
             with opener.open(url, timeout=20) as answer:
-                return answer.read()
+                kind = answer.headers["Content-Type"]
+                return kind if kind == "text/event-stream" else answer.read()
         except urllib.error.HTTPError as error:
             pytest.fail("%s: %s" % (url, error))
         except OSError:
