@@ -11,7 +11,7 @@
     "latest"    one is held, the newest: right for pictures
     "close"     the client is cut off
     "pause"     none is dropped here: the PacketStream is paused until there is room, for all that share it. A source that
-                heeds that (ExchangeSource, WebSocketSource) is held up, what others bring the stream drops and counts
+                heeds that (of an exchange, a WebSocket, a Stream, a file) is held up, what others bring it drops and counts
 
 Rules
 - A packet is sent, or copied, before `process` returns: borrowed ones may come (its retention, BORROWED, is the truth). It is

@@ -22,7 +22,7 @@ from ..base.errors import IncompleteBody, StateError
 from ..base.handle import wrong_thread
 from ..base.packet import FlagPacket, PacketFlags, RawPacket
 from ..base.packetadapter import PacketStreamAdapter
-from ..base.packetstate import ACTIVE, PAUSED, RUNNING
+from ..base.packetstate import PAUSED, RUNNING
 from ..base.packetstream import PacketStream
 from .connection import WHOLE
 from .exchange import DONE
@@ -74,10 +74,7 @@ class ConnectionSource(PacketStreamAdapter):
 
     def on_stream_state(self, state: Any) -> None:
         """A PacketStream this feeds moved; in whatever thread."""
-        if state is PAUSED:
-            self._on_loop(self._halt)
-        elif state is ACTIVE:
-            self._on_loop(self._go_on)
+        self._on_loop(self._halt if state is PAUSED else self._go_on)  # what a stream is done with it holds up no more
 
     # a subclass's
 
@@ -223,7 +220,7 @@ class WebSocketSink(Feed):
         return self.ws.send(made) or not bool(self.ws.stream._drain_due)
 
     def _up(self) -> bool:
-        return self.ws._state is OPEN
+        return self.ws._state is OPEN and not self.ws.stream.closing
 
     def _finish(self) -> None:
         if self._closes:

@@ -16,11 +16,19 @@ from icey import (
 )
 from icey.tools.testing import END, STALL, ScriptedSocket
 from tests.support import packets, streams
+from tests.support.loops import in_thread
 from tests.support.packets import events, output
 from tests.support.streams import turn
 
 no_thread_stays = packets.no_thread_stays
 debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    return path
 
 
 def make(loop, reads=(), writes=()):
@@ -106,6 +114,122 @@ def test_started_twice_it_brings_each_packet_once(loop):
     source.stop()
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_while_its_packet_stream_is_paused_bytes_wait_in_the_kernel(loop, sync):
+    sock, script = make(loop, [b"one"])
+    source = StreamSource(sock)
+    stream, came, flags = fed_by(source, sync=sync)
+    if not sync:
+        source.start()
+    turn(loop)
+    stream.pause()
+    script.feed(b"two")
+    script.feed(END)
+    turn(loop, 5)
+    assert came == [b"one"]
+    stream.resume()
+    turn(loop, 5)
+    assert came == [b"one", b"two", b""] and flags[-1] == PacketFlags.FINAL and stream.dropped == 0
+
+
+def test_paused_by_the_packet_it_brings(loop):
+    sock, script = make(loop, [b"one", b"two"])
+    stream, came, _ = fed_by(StreamSource(sock))
+    stream.on_packet += lambda packet: stream.pause()
+    turn(loop, 5)
+    assert came == [b"one"]
+    stream.resume()
+    turn(loop, 5)
+    assert came == [b"one", b"two"] and stream.dropped == 0
+
+
+def test_a_close_while_the_packet_stream_is_paused_is_told_when_it_goes_on(loop):
+    sock, _ = make(loop)
+    stream, came, flags = fed_by(StreamSource(sock))
+    stream.pause()
+    sock.close()
+    turn(loop, 3)
+    assert sock.closed and flags == []
+    stream.resume()
+    turn(loop, 3)
+    assert flags == [PacketFlags.FINAL] and stream.stopped
+
+
+@pytest.mark.parametrize("end", ["stop", "close"])
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_stream_whose_packet_stream_ended_while_paused_is_not_left_paused(loop, sync, end):
+    sock, script = make(loop)
+    source, came = StreamSource(sock), []
+    stream, _, _ = fed_by(source, sync=sync)
+    if not sync:
+        source.start()
+    stream.pause()
+    getattr(stream, end)()
+    if not sync:
+        source.stop()
+    turn(loop)
+    script.feed(b"one")
+    turn(loop, 2)  # without a slot nothing is read
+    sock.on_recv += lambda sock, view: came.append(bytes(view))
+    turn(loop, 2)
+    assert came == [b"one"]
+
+
+def test_an_end_that_was_held_back_is_told_to_who_starts_it_again(loop):
+    sock, _ = make(loop, [END])
+    source, flags = StreamSource(sock), []
+    stream, _, _ = fed_by(source)
+    stream.pause()
+    sock.close()
+    turn(loop, 2)
+    stream.resume()
+    source.stop()
+    turn(loop, 2)
+    source.on_packet += lambda packet: flags.append(packet.flags)
+    source.start()
+    turn(loop, 2)
+    assert flags == [PacketFlags.FINAL]
+    source.stop()
+    source.start()
+    turn(loop, 2)
+    assert len(flags) == 1
+
+
+def test_started_while_the_packet_stream_is_paused_it_waits(loop):
+    sock, _ = make(loop, [b"one"])
+    source = StreamSource(sock)
+    stream, came, _ = fed_by(source, sync=False)
+    stream.pause()
+    source.start()
+    turn(loop, 3)
+    assert came == []
+    stream.resume()
+    turn(loop, 3)
+    assert came == [b"one"]
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_paused_and_resumed_from_another_thread(loop, path, kind):
+    sock, _ = make(loop, [b"0123456789", END])
+    source = StreamSource(sock) if kind == "stream" else FileSource(loop, str(path))
+    stream, came, _ = fed_by(source)
+    in_thread(stream.pause)
+    turn(loop, 3)
+    assert came == []
+    in_thread(stream.resume)
+    turn(loop, 5)
+    assert came == [b"0123456789", b""]
+
+
+def test_a_loop_that_was_closed_meanwhile(path):
+    loop = icey.Loop()
+    stream, _, _ = fed_by(FileSource(loop, str(path)))
+    stream.pause()
+    loop.close()
+    stream.resume()
+    stream.close()
+
+
 # StreamSink
 
 def test_a_sink_sends_and_passes_on(loop):
@@ -183,13 +307,6 @@ def test_source_and_sink_make_an_echo(loop):
 
 # FileSource
 
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"0123456789")
-    return path
-
-
 @pytest.mark.parametrize("kind", [str, lambda path: path, lambda path: io.BytesIO(path.read_bytes())],
                          ids=["str", "path", "open file"])
 def test_a_file_comes_in_chunks_then_FINAL(loop, path, kind):
@@ -241,6 +358,28 @@ def test_stopped_by_the_packet_it_brings(loop, path):
     stream.on_packet += lambda packet: stream.close()
     loop.run()
     assert came == [b"0123"] and stream.closed
+
+
+@pytest.mark.parametrize("interval", [None, 0.5])
+def test_while_the_stream_is_paused_the_file_is_not_read(loop, clock, path, interval):
+    stream, came, _ = fed_by(FileSource(loop, str(path), chunk=4, interval=interval))
+    stream.on_packet += lambda packet: stream.pause() if packet.size else None
+    for count in (1, 2, 3):
+        for _ in range(5):
+            clock.advance(0.5)
+            turn(loop)
+        assert len(came) == count
+        stream.resume()
+    loop.run()
+    assert came == [b"0123", b"4567", b"89", b""] and stream.dropped == 0 and stream.stopped
+
+
+def test_stopped_while_it_is_held_the_file_is_closed(loop, path):
+    stream, came, _ = fed_by(FileSource(loop, str(path), chunk=4))
+    stream.pause()
+    stream.close()
+    loop.run()
+    assert came == [] and stream.closed
 
 
 def test_a_file_that_is_not_there_is_OSError_at_start(loop, tmp_path):
