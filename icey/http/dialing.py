@@ -4,6 +4,7 @@
     https                          TCP, TLS
     http through a proxy           TCP (and TLS, where the proxy is https) to the proxy, which is asked in absolute form
     https through a proxy          the same, CONNECT host:port, and TLS to the host inside (RFC 9110 section 9.3.6)
+    ws, wss through a proxy        CONNECT as well, and TLS inside for wss (RFC 6455 section 4.1)
 
 Not here: names and the race of several addresses (net/connect.py), what is sent once the stream is there (client.py).
 """
@@ -123,7 +124,7 @@ class Dialer:
 
     def _connected(self, stream: TCPSocket) -> None:
         stream.set_no_delay()
-        if self._proxy is not None and self._url.secure:
+        if self._proxy is not None and self._url.tunnelled:
             self._ask_for_tunnel(stream)
         else:
             self._finish(stream, None)
@@ -157,8 +158,10 @@ class Dialer:
             elif response.status < 200 or behind:
                 self._finish(None, BadResponse("the proxy answered CONNECT by %d%s" % (
                     response.status, " and %d bytes of its own" % behind if behind else "")))
-            else:
+            elif self._url.secure:
                 self._tunnel_open()
+            else:
+                self._finish(self.stream, None)
         except Exception as exc:  # what the user's credentials or context object to
             self._finish(None, exc)
 

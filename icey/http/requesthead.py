@@ -34,7 +34,7 @@ class RequestHeads:
 
     def __init__(self, url: URL, proxy: Optional[Proxy]) -> None:
         self._url = url
-        self._proxy = None if url.secure else proxy
+        self._proxy = None if url.tunnelled else proxy
         self._fields: Optional[List[Pair]] = None  # of the last head, and what they came to
         self._more: Sequence[Pair] = ()
         self._block = b""

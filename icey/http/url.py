@@ -124,6 +124,11 @@ class URL:
         return self.scheme in SECURE
 
     @property
+    def tunnelled(self) -> bool:
+        """Whether a proxy is asked for a tunnel to it: to all but http (RFC 9110 section 9.3.6, RFC 6455 section 4.1)."""
+        return self.scheme != "http"
+
+    @property
     def user(self) -> Optional[str]:
         """The user name, percent-decoded; None where there is no userinfo."""
         return unquote(self.userinfo.partition(":")[0]) if self.userinfo else None

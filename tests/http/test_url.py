@@ -97,7 +97,7 @@ def test_parts(text, scheme, host, port, target, fragment):
     assert (url.scheme, url.host, url.port, url.target, url.fragment) == (scheme, host, port, target, fragment)
     assert url.origin == (scheme, host, port) and url.address == (host, port)
     assert url.userinfo == "" and url.user is None and url.password is None
-    assert url.secure is (scheme in ("https", "wss"))
+    assert url.secure is (scheme in ("https", "wss")) and url.tunnelled is (scheme != "http")
     assert URL.parse(str(url)) == url and URL.of(url) is url and URL.of(text) == url
 
 
