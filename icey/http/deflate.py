@@ -31,6 +31,7 @@ OFFER = NAME + "; client_max_window_bits"
 INVALID_DATA, TOO_BIG = 1007, 1009
 END = b"\x00\x00\xff\xff"
 PIECE = 65536
+STEP = 16384  # bytes looked at together behind a final block: zlib copies them for each one, and there may be one in two bytes
 PACK_FROM = 64  # bytes: shorter messages go as they are
 
 _SERVER_NO, _CLIENT_NO = "server_no_context_takeover", "client_no_context_takeover"
@@ -125,6 +126,7 @@ class Deflate:
 
     def unpack(self, data: bytes, most: int) -> Iterator[bytes]:
         """A piece of a packed message, in pieces. WebSocketError: damaged (1007), or over `most` bytes (1009)."""
+        later = b""
         while data:
             if self._unpacker is None:
                 self._unpacker = zlib.decompressobj(wbits=-self._in_bits)
@@ -136,6 +138,10 @@ class Deflate:
             data = unpacker.unconsumed_tail
             if unpacker.eof:  # a final block (RFC 7692 section 7.2.3.4): what follows begins anew
                 data, self._unpacker, self._begun = unpacker.unused_data, None, False
+                if len(data) > STEP:
+                    data, later = data[:STEP], data[STEP:]
+            if later and not data:
+                data, later = later[:STEP], later[STEP:]
             most -= len(piece)
             if most < 0:
                 raise WebSocketError(TOO_BIG, "a message that unfolds to too much")

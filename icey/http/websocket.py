@@ -44,6 +44,7 @@ OK, GOING_AWAY, PROTOCOL, NONE, LOST, INVALID, TOO_BIG, INTERNAL = 1000, 1001, 1
 
 MOST_EMPTY = 65536  # fragments of one message without a byte: they cost time and bring nothing
 MOST_CONTROL = 125  # bytes in a control frame
+SHORT_HEADS = [[bytes((first, size)) for size in range(126)] for first in (WHOLE_BINARY, WHOLE_TEXT)]  # [text][size]
 LARGE = 16384  # payloads from here on are not copied behind their header
 
 FREE, SHUT = 0, -1  # the sending side; in between, TEXT or BINARY: a message in fragments is under way
@@ -64,8 +65,8 @@ class WebSocketCore:
     """
 
     __slots__ = (
-        "observer", "client", "held", "pieces", "closed_in", "_most", "_deflate", "_tail", "_opcode", "_packed", "_by_pieces",
-        "_empty", "_size", "_text", "_store", "_left", "_key", "_final", "_control", "_control_data", "_sending",
+        "observer", "client", "held", "pieces", "closed_in", "_most", "_deflate", "_heads", "_tail", "_opcode", "_packed",
+        "_by_pieces", "_empty", "_size", "_text", "_store", "_left", "_key", "_final", "_control", "_control_data", "_sending",
     )
 
     def __init__(
@@ -78,6 +79,7 @@ class WebSocketCore:
         self.closed_in = False
         self._most = 1 << 62 if max_message is None else max_message
         self._deflate = deflate
+        self._heads = None if client or deflate is not None else SHORT_HEADS
         self._tail = b""  # of a frame's head
         self._opcode = 0  # of the message under way, 0 between messages
         self._packed = False  # it is compressed
@@ -105,13 +107,11 @@ class WebSocketCore:
             self._tail = b""
         at, size, client = 0, len(data), self.client
         try:
-            while at < size and not self.closed_in and not self.held:
-                if self._left:
-                    at = self._continue(data, at)
-                    continue
+            while at < size:
                 first = data[at]
                 # The usual frame: a whole message up to 64 KiB, masked as it must be, and all of it here.
-                if (first == WHOLE_TEXT or first == WHOLE_BINARY) and at + 1 < size and not (self._opcode or self.pieces):
+                if ((first == WHOLE_BINARY or first == WHOLE_TEXT) and at + 1 < size
+                        and not (self._left or self._opcode or self.pieces)):
                     second = data[at + 1]
                     length, start = second & 0x7F, at + 2
                     if length > 125:
@@ -129,15 +129,22 @@ class WebSocketCore:
                             self.observer.on_binary(payload)
                         else:
                             self.observer.on_text(_decoded(payload))
+                        if self.held or self.closed_in:
+                            break
                         continue
-                start = self._head(data, at)
-                if start < 0:
-                    self._tail = data[at:]
-                    at = size
-                    break
-                at = start
                 if not self._left:
-                    self._frame_over()
+                    start = self._head(data, at)
+                    if start < 0:
+                        self._tail = data[at:]
+                        at = size
+                        break
+                    at = start
+                    if not self._left:
+                        self._frame_over()
+                else:
+                    at = self._continue(data, at)
+                if self.held or self.closed_in:
+                    break
         except BaseException:
             self.closed_in = True
             raise
@@ -288,12 +295,16 @@ class WebSocketCore:
         """The frame of a whole message: bytes, or a list of parts for large ones. data: bytes-like; text: of a str, encoded."""
         if self._sending:
             self._refuse("message")
-        opcode = TEXT if text else BINARY
+        heads = self._heads
+        if heads is not None and len(data) < 126:
+            made: bytes = heads[text][len(data)] + data
+            return made
+        first = WHOLE_TEXT if text else WHOLE_BINARY
         if self._deflate is not None:
             packed = self._deflate.pack_message(data)
             if packed is not None:
-                return self._frame(FIN | RSV1 | opcode, packed)
-        return self._frame(FIN | opcode, data)
+                return self._frame(RSV1 | first, packed)
+        return self._frame(first, data)
 
     def fragment(self, data: Any, text: bool, final: bool) -> Any:
         """The frame of a piece of a message, the first one or the next. Such a message is sent as it is, uncompressed."""

@@ -22,7 +22,7 @@ Not here: frames (websocket.py), what is late (wsdeadlines.py), what a user sees
 
 from __future__ import annotations
 
-from ..base.buffer import READ_SIZE
+from ..base.buffer import READ_SIZE, kept_view
 from ..base.errors import Deadline, PeerClosed, QueueFull, WebSocketError
 from .states import WebSocketState
 from .websocket import NONE, WebSocketCore
@@ -32,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional
 
+    from ..base.signal import Signal
     from .wshandshake import Handshake
     from .wssocket import WebSocket
 
@@ -45,7 +46,8 @@ class Link:
     """One connection's. `core` and `stream`: once the handshake is done; `paused`: nothing is read."""
 
     __slots__ = (
-        "ws", "core", "stream", "paused", "_alive", "_corked", "_out", "_gathered", "_pending", "_ended", "_pong", "_patience",
+        "ws", "core", "stream", "paused", "messages", "_carrier", "_alive", "_corked", "_out", "_gathered", "_pending",
+        "_ended", "_pong", "_patience",
     )
 
     def __init__(self, ws: WebSocket, ping_interval: Optional[float]) -> None:
@@ -53,6 +55,8 @@ class Link:
         self.core: Any = None
         self.stream: Any = None
         self.paused = False
+        self.messages: Optional[Signal] = None  # the WebSocket's on_message, once it was attached to
+        self._carrier: Any = None  # the stream below a TLSSocket
         self._alive = None if ping_interval is None else KeepAlive(self, ping_interval, ws.limits.pong_timeout)
         self._corked = False  # inside a burst
         self._out: List[Any] = []  # its frames
@@ -81,8 +85,18 @@ class Link:
 
     def send(self, payload: bytes, text: bool) -> bool:
         """Sends a message. The room is looked at before: a message that was packed has to go."""
-        self._require_room(len(payload))
-        return self._put(self.core.message(payload, text))
+        stream = self.stream
+        busy = stream._queue is not None or self._carrier is not None
+        if busy:
+            self._require_room(len(payload))
+        frame = self.core.message(payload, text)
+        if not self._corked or type(frame) is not bytes:
+            return self._put(frame)
+        self._out.append(frame)  # as in `_put`
+        self._gathered += len(frame)
+        if busy or self._gathered >= MOST_GATHERED:
+            return self._below()
+        return True
 
     def send_piece(self, payload: bytes, text: bool, final: bool) -> bool:
         """Sends a piece of a message."""
@@ -112,17 +126,21 @@ class Link:
             return below
         self._out.append(frame)
         self._gathered += len(frame) if type(frame) is bytes else sum(map(len, frame))
+        return self._below()
+
+    def _below(self) -> bool:
+        """Whether the queue is below high water, once a burst that has grown large enough has gone."""
         if self._gathered >= MOST_GATHERED:
             self._flush()
-        return bool(stream.queued < stream.high_water)
+        return bool(self.stream.queued < self.stream.high_water)
 
     def _flush(self) -> None:
         """Sends what the burst has gathered."""
-        out, size = self._out, self._gathered
+        out, size, stream = self._out, self._gathered, self.stream
         if out:
             self._out, self._gathered = [], 0
-            if not self.stream.closing:
-                self.stream._write(out[0] if len(out) == 1 else _joined(out, size), None, False)
+            if not stream._phase:  # else it is closing
+                stream._write(out[0] if len(out) == 1 else _joined(out, size), None, False)
 
     def _require_room(self, size: int) -> None:
         """QueueFull where `size` bytes more would pass max_queue."""
@@ -176,6 +194,7 @@ class Link:
     def on_attach(self) -> None:
         """The stream is ours."""
         stream, limits = self.stream, self.ws.limits
+        self._carrier = getattr(stream.sock, "carrier", None)
         stream.high_water, stream.low_water, stream.close_timeout = limits.high_water, limits.low_water, limits.close_timeout
         stream.max_queue = None  # `_require_room` keeps limits.max_queue
         self.ws._opened(stream)
@@ -241,20 +260,60 @@ class Link:
 
     def on_text(self, data: str) -> None:
         """A text."""
-        self.ws._deliver("on_message", data)
+        ws, signal = self.ws, self.messages
+        if signal is not None and ws._state is OPEN:
+            try:
+                signal.fire(ws, data)
+            except Exception as exc:
+                ws._slot_failed(exc)
 
     def on_binary(self, data: bytes) -> None:
-        """A binary message."""
-        self.ws._deliver("on_message", data)
+        """A binary message: lent."""
+        ws, signal = self.ws, self.messages
+        if signal is not None and ws._state is OPEN:
+            slots = signal._slots
+            view = memoryview(data)
+            try:
+                signal.fire(ws, view)
+            except Exception as exc:
+                ws._slot_failed(exc)
+            finally:
+                try:
+                    view.release()
+                except BufferError:
+                    ws._slot_failed(kept_view(slots))
 
     def on_piece(self, data: Any, final: bool) -> None:
-        """A piece of a message."""
-        self.ws._deliver("on_piece", data, final)
+        """A piece of a message, lent if it is binary."""
+        ws = self.ws
+        if ws._state is OPEN and ws._signals is not None and "on_piece" in ws._signals:
+            signal = ws._signals["on_piece"]
+            if type(data) is not str:
+                self._lend(signal, data, final)
+                return
+            try:
+                signal.fire(ws, data, final)
+            except Exception as exc:
+                ws._slot_failed(exc)
+
+    def _lend(self, signal: Signal, data: bytes, *more: Any) -> None:
+        """As the loop's buffer does it, which finds more in debug mode."""
+        ws, slots = self.ws, signal._slots
+        buffer = ws.loop._read_buffer
+        view = buffer.lend_bytes(data)
+        try:
+            signal.fire(ws, view, *more)
+        except Exception as exc:
+            ws._slot_failed(exc)
+        finally:
+            kept = buffer.take_back(view, slots)
+            if kept is not None:
+                ws._slot_failed(kept)
 
     def on_ping(self, data: bytes) -> None:
         """A ping: answered, unless the peer does not read."""
         if self.ws._state is OPEN:
-            if self.queued < self.stream.high_water:
+            if self.stream.queued < self.stream.high_water:  # else a drain is to come
                 self._put(self.core.pong(data))
             else:
                 self._pong = data
@@ -289,10 +348,13 @@ class Link:
             self._patience.stop()
 
     def free(self) -> None:
-        """The WebSocket is closed, and with it what it has of the connection."""
+        """The WebSocket is closed, and with it what it has of the connection. Nothing is left for the collector."""
         self.stop()
-        if self.stream is not None:
-            self.stream.abort()
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.abort()
+            stream._sink = None
+        self.ws = self.core = self._alive = self._patience = None  # type: ignore[assignment]
 
     def _too_late(self) -> None:
         queued = self.stream.queued
@@ -324,6 +386,17 @@ class Link:
                 self.on_bytes(data)
         except OSError:  # there is no more
             pass
+
+
+class DebugLink(Link):
+    """A debug loop's: what escaped from a lent view is found."""
+
+    __slots__ = ()
+
+    def on_binary(self, data: bytes) -> None:
+        """A binary message: lent."""
+        if self.messages is not None and self.ws._state is OPEN:
+            self._lend(self.messages, data)
 
 
 def _joined(frames: List[Any], size: int) -> Any:

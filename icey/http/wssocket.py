@@ -28,16 +28,16 @@ from ..base.errors import BorrowError, HttpError, StateError, WebSocketError
 from ..base.handle import CLOSED as GONE
 from ..base.handle import CLOSING as LEAVING
 from ..base.handle import FINISHING, Handle, wrong_thread
-from ..base.handle import OPEN as IN_USE
 from ..base.limits import DEFAULTS
 from ..base.signal import Event
 from ..base.state import Stateful
 from . import states
+from .exchange import OPEN as UNANSWERED
 from .states import WebSocketState
 from .url import URL
 from .websocket import GOING_AWAY, INTERNAL, LOST, OK
 from .wshandshake import Offer, accept_request
-from .wslink import Link
+from .wslink import DebugLink, Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ if TYPE_CHECKING:
 
 CONNECTING, OPEN = WebSocketState.CONNECTING, WebSocketState.OPEN
 CLOSING, CLOSED = WebSocketState.CLOSING, WebSocketState.CLOSED
+THEIRS, OURS, BROKEN = range(3)  # whose the end is: the peer's (or not in sight), ours, or that of an error which is told
 
 
 class WebSocket(Stateful, Handle):
     """One end of a connection, made by accept() or connect(). `subprotocol`: what was agreed on; `stream`: its TCPSocket."""
 
-    __slots__ = ("limits", "subprotocol", "stream", "_state", "_link", "_told", "_code", "_reason", "_conn", "_guests")
+    __slots__ = ("limits", "subprotocol", "stream", "_state", "_link", "_told", "_end", "_code", "_reason", "_conn", "_guests")
 
     MOVES = states.WEBSOCKET_MOVES
 
@@ -79,8 +80,9 @@ class WebSocket(Stateful, Handle):
         self.subprotocol: Optional[str] = None
         self.stream: Any = None
         self._state = CONNECTING
-        self._link = Link(self, ping_interval)
+        self._link = (DebugLink if loop.debug else Link)(self, ping_interval)
         self._told = False  # on_connect was emitted
+        self._end = THEIRS
         self._code, self._reason = LOST, ""
         self._conn: Optional[ClientConnection] = None  # a client's
         self._guests: Optional[Guests] = None  # a server's
@@ -96,6 +98,7 @@ class WebSocket(Stateful, Handle):
         None for no pings. limits: None for the server's. Headers set on exchange.response go out with the answer.
         """
         ws = cls(exchange.loop, exchange.server.limits if limits is None else limits, ping_interval)
+        exchange._require(UNANSWERED, "accept")
         agreed, fields = accept_request(exchange.request, subprotocols=subprotocols, origins=origins, compression=compression)
         exchange.response.status = 101
         for name, value in fields:
@@ -106,6 +109,8 @@ class WebSocket(Stateful, Handle):
         ws._guests = Guests.of(exchange.server)
         ws._guests.there[ws] = None
         exchange.replace_adapter(ws._link)
+        if exchange.server.closing:  # it has said so to those who were there
+            ws.loop.call_soon(ws._guests.send_home, exchange.server)
         return ws
 
     @classmethod
@@ -126,6 +131,8 @@ class WebSocket(Stateful, Handle):
         where = URL.of(url)
         if where.scheme not in ("ws", "wss", "http", "https"):
             raise ValueError("a WebSocket is ws or wss, not %r" % where.scheme)
+        if where.scheme in ("http", "https"):
+            where = URL("ws" + str(where)[4:])  # a proxy is asked otherwise for these
         if where.fragment is not None:
             raise ValueError("a WebSocket's URL has no #fragment (RFC 6455 section 3)")
         ws = cls(loop, limits, ping_interval)
@@ -166,8 +173,11 @@ class WebSocket(Stateful, Handle):
             wrong_thread(self)
         if self._state is not OPEN:
             return self._refused("send")
-        text = isinstance(data, str)
-        return self._link.send(data.encode("utf-8") if text else own(flat(data)), text)
+        if type(data) is bytes:
+            return self._link.send(data, False)
+        if isinstance(data, str):
+            return self._link.send(data.encode(), True)
+        return self._link.send(own(flat(data)), False)
 
     def send_piece(self, data: Any, *, final: bool = False) -> bool:
         """As `send`, a piece of a long message that is never held whole: all str or all bytes-like, the last one `final`.
@@ -199,6 +209,13 @@ class WebSocket(Stateful, Handle):
         elif self._state is OPEN:
             self._link.say_close(code, reason)
         self._phase = max(self._phase, LEAVING)
+        self._end = self._end or OURS
+
+    def abort(self) -> None:
+        """Closes without a goodbye; `on_close` comes from the loop all the same."""
+        self._check()
+        self._end = self._end or OURS
+        self._finish()
 
     def pause(self) -> None:
         """Reads no more messages for now; what is under way when it is called in a slot of on_piece still comes."""
@@ -213,8 +230,8 @@ class WebSocket(Stateful, Handle):
             self._link.resume()
 
     def _refused(self, verb: str) -> bool:
-        """False while it is the peer that is leaving, else StateError."""
-        if self._state is CLOSING and self._phase == IN_USE:
+        """False until on_close where it is the peer that is leaving, or an error that ends it, else StateError."""
+        if self._state is CLOSING and self._end != OURS:
             return False
         what = "before on_connect" if self._state is CONNECTING else "after close"
         raise StateError("%s() %s" % (verb, what), "wait for on_connect; after on_close make a new one", "start, then send")
@@ -253,33 +270,10 @@ class WebSocket(Stateful, Handle):
             if self._state is OPEN:
                 self._emit("on_connect", self)
 
-    def _deliver(self, name: str, data: Any, *more: Any) -> None:
-        """A message, or a piece of one, to the slots: text as it is, binary lent."""
-        signals = self._signals
-        if self._state is not OPEN or signals is None or name not in signals:
-            return
-        signal = signals[name]
-        if type(data) is str:
-            try:
-                signal.fire(self, data, *more)
-            except Exception as exc:
-                self._slot_failed(exc)
-            return
-        buffer, slots = self.loop._read_buffer, signal._slots
-        view = buffer.lend_bytes(data)
-        try:
-            signal.fire(self, view, *more)
-        except Exception as exc:
-            self._slot_failed(exc)
-        finally:
-            kept = buffer.take_back(view, slots)
-            if kept is not None:
-                self._slot_failed(kept)
-
     def _failed(self, exc: Exception) -> None:
         """There is no peer any more, or none to talk to: on_error from the loop."""
-        if self._phase < FINISHING:
-            self._state = CLOSING
+        if self._phase < FINISHING and self._end != BROKEN:
+            self._state, self._end = CLOSING, BROKEN
             self._code, self._reason = LOST, ""
             self.loop.call_soon(self._tell_failed, exc)
 
@@ -307,7 +301,9 @@ class WebSocket(Stateful, Handle):
             self._link.say_close(INTERNAL)
 
     def _slots_changed(self, name: str, signal: Signal) -> None:
-        if name == "on_piece" and self._link.core is not None:
+        if name == "on_message":
+            self._link.messages = signal
+        elif name == "on_piece" and self._link.core is not None:
             self._link.core.pieces = len(signal) > 0
 
     def _silence(self) -> None:
@@ -330,7 +326,7 @@ class WebSocket(Stateful, Handle):
         self._state, self._phase = CLOSED, GONE
         self._deactivate()
         self._emit("on_close", self, self._code, self._reason)
-        self._signals = None  # breaks the cycle handle -> signal -> handle
+        self._signals = self._link.messages = None  # breaks the cycle handle -> signal -> handle
 
     def __repr__(self) -> str:
         return "<WebSocket %s, %s>" % (self.stream.peer if self.stream is not None else "of nobody yet", self._state.value)

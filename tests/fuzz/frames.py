@@ -169,22 +169,94 @@ def random_cuts(rng, data, most=6):
     return [data[a:b] for a, b in zip(edges, edges[1:]) if a < b]
 
 
+def split_everywhere(made, **options):
+    """Splits a connection's frames in two at every byte; AssertionError where that makes a difference. Returns the record.
+
+    One core gets them one by one. For each place a copy of it gets the frame around that place in two pieces: it tells the
+    same, and is left in the same state, so that whatever follows is the same as well.
+    """
+    recorder = Recorder()
+    core = core_for(recorder, **options)
+    for data in made:
+        copies = []
+        for _ in data[1:]:
+            copy = Recorder()
+            copy._pieces = None if recorder._pieces is None else list(recorder._pieces)
+            copied_core(core, copy)
+            copies.append(copy)
+        before = len(recorder.events)
+        feed(recorder, [data])
+        after = state(core)
+        for at, copy in enumerate(copies, 1):
+            told = feed(copy, [data[:at], data[at:]])
+            if told != recorder.events[before:] or state(copy.core) != after:  # no assert: -O takes those away
+                raise AssertionError("split at %d, %r tells %r" % (at, data, told))
+    return recorder.events
+
+
+def copied_core(core, recorder):
+    """A core in the same state, that tells `recorder`."""
+    made = recorder.core = WebSocketCore.__new__(WebSocketCore)
+    for name in WebSocketCore.__slots__:
+        setattr(made, name, copied(getattr(core, name)))
+    made.observer = recorder
+
+
+def copied(value):
+    """A copy of what a core has in a slot, where that can change."""
+    if hasattr(value, "getvalue"):
+        made = type(value)()
+        made.write(value.getvalue())
+        return made
+    if hasattr(value, "getstate"):
+        made = type(value)()
+        made.setstate(value.getstate())
+        return made
+    if hasattr(value, "unpack"):
+        made = type(value).__new__(type(value))
+        for name in type(value).__slots__:
+            part = getattr(value, name)
+            setattr(made, name, part.copy() if hasattr(part, "copy") else part)
+        return made
+    return value
+
+
+def state(core):
+    """What makes a core go on as it does, between two frames."""
+    found = []
+    anew = {"observer", "_key", "_final"}  # the next frame's to set
+    if not core._opcode:
+        anew |= {"_packed", "_by_pieces", "_empty", "_size"}  # the next message's
+    for name in WebSocketCore.__slots__:
+        value = getattr(core, name)
+        if hasattr(value, "unpack"):
+            value = (value._begun, value._unpacker is None)
+        elif hasattr(value, "getvalue"):
+            value = value.getvalue()
+        elif hasattr(value, "getstate"):
+            value = value.getstate()
+        if name not in anew:
+            found.append((name, value))
+    return found
+
+
 # what to cut
 
-def script(rng, count, *, key=None, packer=None):
+def script(rng, count, *, key=None, packer=None, most=2000):
     """(frames, events): `count` messages and control frames, some messages in fragments with control frames in between.
 
-    packer: a zlib.compressobj; some of the messages are then compressed.
+    packer: a zlib.compressobj; some of the messages are then compressed. most: bytes of a word that texts are made of.
     """
     frames, events = [], []
+    words = [word for word in WORDS if len(word.encode()) < most]
     for _ in range(count):
         kind = rng.random()
         if kind < 0.2:
             frames.append(control(rng, events, key))
             continue
         opcode = rng.choice((TEXT, BINARY))
-        text = "".join(rng.choice(WORDS) for _ in range(rng.randrange(4)))
-        payload = text.encode() if opcode == TEXT else bytes(rng.randrange(256) for _ in range(rng.randrange(300)))
+        text = "".join(rng.choice(words) for _ in range(rng.randrange(4)))
+        payload = text.encode() if opcode == TEXT else bytes(rng.randrange(256) for _ in range(rng.randrange(min(most, 300))))
         event = ("text", text) if opcode == TEXT else ("binary", payload)
         rsv = 0
         if packer is not None and rng.random() < 0.6:

@@ -175,6 +175,31 @@ def test_while_the_stream_is_paused_nothing_is_read_and_nothing_dropped(site):
     assert fed.body == BODY and fed.streams[0].dropped == 0
 
 
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_stream_that_is_closed_while_it_is_paused_holds_the_client_up_no_more(site, sync):
+    """One that the stream does not stop goes on, for others; nothing waits for ever."""
+    came, streams = [], []
+
+    def slot(exchange):
+        source, stream = ExchangeSource(exchange), PacketStream()
+        stream.attach_source(source, sync_state=sync)
+        source.on_packet += lambda packet: came.append(bytes(packet.data))
+        stream.start()
+        if not sync:
+            source.start()
+        stream.pause()
+        streams.append(stream)
+
+    site.serve(slot)
+    client = site.client()
+    client.send(http.request("POST", "/", body=b"Hello"))
+    site.turn(5)
+    assert came == []
+    streams[0].close()
+    site.turn(5)
+    assert b"".join(came) == (b"" if sync else b"Hello")
+
+
 @pytest.mark.parametrize("form", [{"body": b"whole"}, {"chunks": [b"whole"]}], ids=["length", "chunked"])
 @pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
 def test_the_end_waits_too_while_the_stream_is_paused(site, form, leaves):

@@ -459,11 +459,13 @@ def test_what_a_socket_received_goes_out_again_without_being_kept(site):
     upstream.close()
 
 
-def test_a_file_goes_out_whole_through_a_stream_that_pauses(site, tmp_path):
+@pytest.mark.parametrize("options", [{"drop": "oldest", "max_queue": 1000}, {"drop": "pause"}])
+def test_a_file_goes_out_whole_to_a_slow_client(site, tmp_path, options):
     path = tmp_path / "file"
     path.write_bytes(b"".join(map(numbered, range(100))))
-    feeds = serving(site, ChunkedAdapter, drop="oldest", max_queue=1000)
+    feeds = serving(site, ChunkedAdapter, **options)
     client, feed = asking(site, feeds, client=slow(site))
-    feed.follow(FileSource(site.loop, str(path), chunk=SIZE), sync_state=True)
+    branch = feed.follow(FileSource(site.loop, str(path), chunk=SIZE), sync_state=True)
     head_of(client)
     assert numbers_in(chunks(client)) == list(range(100))
+    assert branch.dropped == feed.dropped == 0

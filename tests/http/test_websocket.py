@@ -426,15 +426,20 @@ def test_a_script_tells_the_same_however_it_is_cut(client, pieces):
 
 
 @ROLES
-def test_a_script_split_at_every_byte(client):
-    """300 messages, ten at a time, so that a split is cheap."""
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_script_of_300_messages_split_at_every_byte(client, pieces):
     seed = random.randrange(1 << 32)
     print("seed", seed)
-    rng = random.Random(seed)
-    for _ in range(30):
-        made, events = frames.script(rng, 10, key=key_for(client))
-        wire = b"".join(made)[:500]
-        expected = record(wire, client=client)
-        assert events[:len(expected)] == expected
-        for at in range(1, len(wire)):
-            assert record([wire[:at], wire[at:]], client=client) == expected
+    made, events = frames.script(random.Random(seed), 300, key=key_for(client), most=130)
+    assert frames.split_everywhere(made, client=client, pieces=pieces) == events
+    assert record(b"".join(made), client=client, pieces=pieces) == events
+
+
+def test_a_difference_at_a_split_is_found(monkeypatch):
+    """Of the test above."""
+    made = [frame(TEXT, b"a"), frame(BINARY, bytes(200)), frame(PING, b"b")]
+    assert len(frames.split_everywhere(made, client=True)) == 3
+    head = WebSocketCore._head
+    monkeypatch.setattr(WebSocketCore, "_head", lambda self, data, at: head(self, data, at) if len(data) != 3 else len(data))
+    with pytest.raises((AssertionError, WebSocketError, frames.Stuck)):
+        frames.split_everywhere(made, client=True)

@@ -203,6 +203,33 @@ def test_of_the_pongs_the_last_goes_out_once_there_is_room(site):
     assert guest.read() == (PONG, b"and now")
 
 
+@pytest.mark.parametrize("high_water", [50, 1000])
+def test_the_pong_behind_a_burst_of_answers_over_a_small_high_water(site, high_water):
+    """Gathered answers are no queue: nothing would tell of its drain."""
+    chat = Chat(site, limits={"high_water": high_water, "low_water": 10})
+    guest = chat.guest()
+    guest.raw(guest.frame(TEXT, b"x" * 50) * 30 + guest.frame(PING, b"?"))
+    assert [guest.read() for _ in range(30)] == [(TEXT, b"x" * 50)] * 30
+    assert guest.read() == (PONG, b"?")
+
+
+def test_a_flood_of_pings_of_one_that_does_not_read_takes_no_more_than_high_water(site):
+    chat, guest = slow(site)
+    flood = guest.frame(PING, bytes(125)) * 400
+    most = 0
+    for _ in range(20):
+        try:
+            guest.peer.sock.send(flood)
+        except BlockingIOError:
+            pass
+        site.turn(2)
+        most = max(most, chat.ws.queued)
+    assert chat.ws.stream.high_water <= most < chat.ws.stream.high_water + 2 * 16384, most
+    assert not chat.ws.closing
+    guest.reset()
+    site.until(lambda: chat.ws.closed)
+
+
 def test_a_deferred_pong_does_not_go_out_behind_a_close_frame(site):
     chat, guest = slow(site)
     taken, _ = filled(chat.ws)

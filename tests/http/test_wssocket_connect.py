@@ -157,6 +157,18 @@ def test_the_handshake_has_a_deadline(host, loop):
     assert isinstance(errors[0], icey.Deadline) and ws.closed
 
 
+def test_a_handshake_without_a_deadline(host, loop):
+    ws = WebSocket.connect(loop, host.url, limits=icey.Limits(handshake_timeout=None, answer_timeout=None), ping_interval=None)
+    events = noted(ws)
+    host.asked()
+    host.wait(1000.0)
+    assert events == []
+    host.answers()
+    host.until(lambda: events)
+    assert events == [("connect",)]
+    ws.abort()
+
+
 def test_the_deadline_is_over_with_the_handshake(host):
     ws = host.connects(limits=icey.Limits(handshake_timeout=3.0, answer_timeout=1.0, body_timeout=1.0), ping_interval=None)
     events = noted(ws)
