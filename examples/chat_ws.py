@@ -174,7 +174,7 @@ PAGE = """<!DOCTYPE html>
 </style>
 <header><h1>Chat</h1><div id="names"></div></header>
 <ol aria-live="polite"></ol>
-<form><input autocomplete="off" autofocus maxlength="2000" aria-label="Message" placeholder="Say something, or /nick NAME">
+<form><input autocomplete="off" autofocus maxlength="2000" aria-label="Message" placeholder="Say something">
 <button>Send</button></form>
 <script>
 const list = document.querySelector("ol"), form = document.querySelector("form"), [input, button] = form.elements;
@@ -221,6 +221,7 @@ form.onsubmit = event => {
   event.preventDefault();
   if (input.value.trim() && socket.readyState === 1) { socket.send(input.value); input.value = "" }
 };
+addEventListener("pagehide", () => socket.close());  // else a page that is kept for "back" stays in the room; it reconnects
 connect();
 </script>
 """

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import icey
+from tests.interop.devtools import Browser, DevTools
+from tests.interop.talk import Talk
 from tests.support import ROOT, programs, streams, tls
 
 certs = tls.certs
@@ -145,6 +148,27 @@ def until(loop):
 
 
 @pytest.fixture
+def aside(loop, until):
+    """aside(fn, *arguments) calls in a thread what blocks, while the loop turns: what it returns, or raises."""
+    threads = ThreadPoolExecutor(1)
+
+    def aside(fn, *arguments, **options):
+        called = threads.submit(fn, *arguments, **options)
+        called.add_done_callback(lambda called: loop.post(int))  # only to wake it
+        until(called.done)
+        return called.result()
+
+    yield aside
+    threads.shutdown(wait=False)
+
+
+@pytest.fixture
+def talk(loop):
+    """talk(prepare=echo, **options) -> a Talk: icey as the WebSocket server, in the test's own process."""
+    return lambda *prepare, **options: Talk(loop, *prepare, **options)
+
+
+@pytest.fixture
 def hosts(monkeypatch):
     """Every name under .test is this machine."""
     lookup = socket.getaddrinfo
@@ -174,6 +198,22 @@ def program():
     yield program
     for each in running:
         each.end()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory, certs):
+    """A Chromium for all the tests that drive it."""
+    browser = Browser(str(tmp_path_factory.mktemp("browser")), certs.ca)
+    yield browser
+    browser.end()
+
+
+@pytest.fixture
+def window(loop, browser):
+    """window() -> a Page of the browser, a new one."""
+    devtools = DevTools(loop, browser.url)
+    yield devtools.page
+    devtools.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 test. Both know the modules that a `minimal` run has taken away from icey (see minimal.py), which the tests themselves
 can still import.
 """
+import importlib
 import importlib.util
 import os
 import select
@@ -50,6 +51,17 @@ def tool(name):
     if path is None:
         (pytest.fail if IN_CI else pytest.skip)("the program %s is not installed" % name)
     return path
+
+
+def library(name):
+    """The module `name` of another project, to which icey is to talk. Skips the module that asks where it is missing, but fails
+    with CI set: there the tests' environment has it."""
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        reason = "the library %s is not installed" % name.partition(".")[0]
+        if IN_CI:
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason, allow_module_level=True)
+    return importlib.import_module(name)
 
 
 def _has_ipv6():
