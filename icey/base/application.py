@@ -68,7 +68,7 @@ class _Ending:
         else:
             closable.close()
 
-    def _one_closed(self, handle: Any) -> None:
+    def _one_closed(self, handle: Any, *more: Any) -> None:  # a WebSocket tells its code and reason, too
         self._left -= 1
         if not self._left:
             self.loop.stop()

@@ -318,6 +318,7 @@ class Link:
             else:
                 self._pong = data
                 self._want_drain()
+            self.ws._emit("on_ping", self.ws, data)
 
     def on_pong(self, data: bytes) -> None:
         """A pong, asked for or not."""

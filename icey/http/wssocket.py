@@ -67,6 +67,7 @@ class WebSocket(Stateful, Handle):
     on_connect = Event("on_connect(ws): the handshake is done")
     on_message = Event("on_message(ws, data): a message: str, or a view lent until the slots return")
     on_piece = Event("on_piece(ws, data, final): instead of on_message: messages as they come, never whole; the last is empty")
+    on_ping = Event("on_ping(ws, data): a ping of the peer's; its answer goes out by itself")
     on_pong = Event("on_pong(ws, data): an answer to a ping of yours or ours, or an unasked one")
     on_drain = Event("on_drain(ws): the queue is down to low water, send again")
     on_error = Event("on_error(ws, exc): the handshake, the transport or the peer failed; on_close follows")

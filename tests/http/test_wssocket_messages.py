@@ -182,11 +182,14 @@ def test_a_slot_detached_between_two_messages_of_a_burst(site):
 
 # pings and pongs
 
-def test_pings_are_answered_pongs_are_told(site):
+def test_pings_are_answered_and_told_pongs_are_told(site):
     chat = Chat(site, ignore)
     guest = chat.guest()
+    pings = []
+    chat.ws.on_ping += lambda ws, data: pings.append((ws, data))
     guest.send(PING, b"Hello")
     assert guest.read() == (PONG, b"Hello")
+    assert pings == [(chat.ws, b"Hello")]
     chat.ws.ping(b"you?")
     chat.ws.ping(bytearray(b"there?"))
     chat.ws.ping()
