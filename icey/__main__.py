@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from .tools import bench as bench
     from .tools import get as get
     from .tools import serve as serve
+    from .tools import ws as ws
 
 # name: (the module below this package, what it does in a few words)
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "serve": ("tools.serve", "serve a folder over HTTP"),
     "get": ("tools.get", "fetch a URL"),
+    "ws": ("tools.ws", "talk to a WebSocket, or be one that echoes"),
     "bench": ("tools.bench", "measure a server"),
 }
 

@@ -241,8 +241,10 @@ class StaticFiles:
             return
         finally:
             _close(fd)
-        page = render_listing(names, entries, sort=sort_of(query), root=root, more=more)
-        exchange.respond(200, page, "text/html; charset=utf-8", [_LISTING_POLICY, *self._headers])
+        self._send_listing(exchange, render_listing(names, entries, sort=sort_of(query), root=root, more=more))
+
+    def _send_listing(self, exchange: Exchange, page: bytes) -> None:
+        exchange.respond(200, page, "text/html; charset=utf-8", [LISTING_POLICY, *self._headers])
 
     def _refuse_for(self, exchange: Exchange, error: OSError) -> None:
         status = _STATUS.get(error.errno or 0, 500)
@@ -372,7 +374,7 @@ _DEVICE = r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9
 
 _ALLOW = ("Allow", "GET, HEAD, OPTIONS")
 # the second wall behind the escaping: even a name that got through could load and run nothing
-_LISTING_POLICY = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'")
+LISTING_POLICY = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'")
 _STATUS = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
                      errno.EILSEQ, errno.ENXIO, errno.ENODEV, getattr(errno, "ESTALE", errno.ENOENT)), 404),

@@ -21,6 +21,7 @@ from ..http.cookies import CookieJar
 from .console import Console, Trouble
 from .failures import FINE, GONE, INTERRUPTED, OTHER
 from .getoptions import parse, prepare
+from .netoptions import UNCHECKED
 from .transfer import Transfer
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def run(loop: Loop, options: argparse.Namespace, console: Console) -> int:
     """Fetches what `prepare` has prepared, on `loop`; returns the exit status. Turns the loop, until it is done."""
     console.quiet = options.quiet
     if options.insecure:
-        console.note("-k: certificates are not checked, anybody in between can read and change what comes")
+        console.note(UNCHECKED)
     session = Session(loop, options, console)
     try:
         return session.run()

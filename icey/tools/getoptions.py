@@ -4,6 +4,8 @@
     prepare(options, os.environ, stdin)       # requests, method, fields, body, tls beside them
 
 Rule: whatever can be found wrong before a server is asked is found here, also in files that are to be sent.
+
+Not here: the flags of the way to a server, headers, proxies (netoptions.py).
 """
 
 from __future__ import annotations
@@ -14,19 +16,18 @@ import io
 import os
 
 from ..http.auth import BasicAuth, DigestAuth
-from ..http.dialing import tls_module
 from ..http.grammar import TOKEN
-from ..http.headers import Headers
 from ..http.multipartencoder import FilePart, MultipartEncoder
-from ..http.url import URL
-from ..net.address import Address
-from ..net.networks import Networks
 from .console import Formatter, Parser, Trouble, reason
 from .failures import OTHER, USAGE
+from .netoptions import add_way, check_way, headers_of, parsed, proxy_of, seconds, tls_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+    from ..http.headers import Headers
+    from ..http.url import URL
 
 EPILOG = """\
 Exit status: 0 fine; 1 a file cannot be read or written, or anything else;
@@ -97,29 +98,14 @@ def _add_network(group: Any) -> None:
     add = group.add_argument
     add("--redirects", metavar="N", type=_count, default=10, help="follow at most so many (default: 10; 0: none)")
     add("-L", "--location", action="store_true", help="follow redirects: the default, for those used to curl")
-    add("--timeout", metavar="S", type=_seconds, help="give up a URL after so many seconds (default: never)")
-    add("-k", "--insecure", action="store_true", help="do not check certificates")
-    add("--ca", metavar="FILE", help="trust these authorities (PEM), not the system's")
-    add("--cert", metavar="FILE", help="our own certificate (PEM), for servers that ask for one")
-    add("--key", metavar="FILE", help="its key, if it is in another file")
-    add("--proxy", metavar="URL", help="by this HTTP proxy, for all URLs")
-    add("--no-proxy", action="store_true", help="by none, whatever the environment says")
+    add("--timeout", metavar="S", type=seconds, help="give up a URL after so many seconds (default: never)")
+    add_way(group)
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 5):
         raise argparse.ArgumentTypeError("a number from 0 to 9999 is wanted, not %r" % text)
     return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError("a number of seconds is wanted, not %r" % text)
-    return value
 
 
 # -- from options to requests ----------------------------------------------------------------------------------------
@@ -129,7 +115,7 @@ def prepare(options: argparse.Namespace, environ: Mapping[str, str], stdin: Any 
     _check(options)
     if options.compressed and not _has_zlib():
         raise Trouble(OTHER, "--compressed needs Python's zlib module, which is missing here")
-    headers = _headers(options.header)
+    headers = headers_of(options.header)
     options.body = _body(options, headers, stdin)
     options.method = options.request or ("HEAD" if options.head else "GET" if options.body is None else "POST")
     options.include = options.include or options.head
@@ -137,9 +123,9 @@ def prepare(options: argparse.Namespace, environ: Mapping[str, str], stdin: Any 
         headers["Accept"] = "application/json"
     options.fields = list(headers.items())
     urls = [_url(text) for text in options.urls]
-    options.tls = _tls(options, any(url.secure for url in urls))
+    options.tls = tls_of(options, any(url.secure for url in urls))
     auth = None if options.user is None else _auth(options.digest, *_credentials(options.user))
-    options.requests = [(url, auth or _own_auth(options, url), _proxy(options, url, environ)) for url in urls]
+    options.requests = [(url, auth or _own_auth(options, url), proxy_of(options, url, environ)) for url in urls]
     if options.remote_name and not options.remote_header_name:
         for url in urls:
             if not url.filename:
@@ -157,17 +143,16 @@ def _check(options: argparse.Namespace) -> None:
         (options.data is not None and options.form is not None, "-d and --form: a request has one body"),
         (options.head and (sends or options.request), "-I asks by HEAD, without a body: no -d, --form, -X with it"),
         (options.json and options.data and len(options.data) > 1, "--json sends one -d"),
-        (options.key and not options.cert, "--key goes with --cert"),
         (options.resume and not into_file, "--resume needs the file: -o FILE or -O"),
         (options.resume and (sends or options.request or options.head or options.include or options.json
                              or options.compressed or options.remote_header_name),
          "--resume asks for the rest of a file by GET: no -d, --form, -X, -I, -i, -J, --json, --compressed with it"),
         (options.request and (not TOKEN(options.request) or options.request == "CONNECT"),
          "%r is no method to ask by" % options.request),
-        (options.proxy and options.no_proxy, "--proxy and --no-proxy contradict each other"),
     ):
         if wrong:
             raise Trouble(USAGE, text)
+    check_way(options)
 
 
 def _has_zlib() -> bool:
@@ -179,29 +164,7 @@ def _has_zlib() -> bool:
 
 
 def _url(text: str) -> URL:
-    return _parsed("http://" + text if "://" not in text else text, "only http and https are spoken here")
-
-
-def _parsed(text: str, rule: str) -> URL:
-    if text.partition("://")[0].strip(" ").lower() not in ("http", "https"):
-        raise Trouble(USAGE, "%s: %s" % (text.partition("://")[0], rule))
-    try:
-        return URL.parse(text)
-    except ValueError as wrong:
-        raise Trouble(USAGE, str(wrong)) from None
-
-
-def _headers(given: List[str]) -> Headers:
-    headers = Headers()
-    for line in given:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise Trouble(USAGE, "a header is 'NAME: VALUE', not %r" % line)
-        try:
-            headers.add(name, value.strip(" \t"))
-        except ValueError as wrong:
-            raise Trouble(USAGE, str(wrong)) from None
-    return headers
+    return parsed("http://" + text if "://" not in text else text, ("http", "https"), "only http and https are spoken here")
 
 
 def _body(options: argparse.Namespace, headers: Headers, stdin: Any) -> Optional[Callable[[], Any]]:
@@ -290,18 +253,6 @@ def _unreadable(what: str, exc: BaseException) -> Trouble:
     return Trouble(OTHER, "cannot read %s: %s" % (what, reason(exc)))
 
 
-def _tls(options: argparse.Namespace, secure: bool) -> Any:
-    """The context for https, None where nothing is said of it."""
-    if not (options.insecure or options.ca or options.cert or secure):
-        return None
-    try:
-        return tls_module().client_context(
-            ca=options.ca, cert=options.cert, key=options.key, verify=not options.insecure, alpn=("http/1.1",))
-    except OSError as exc:  # TLSError is one; a file that is missing is not named by ssl
-        files = [file for file in (options.ca, options.cert, options.key) if file and not os.access(file, os.R_OK)]
-        raise Trouble(OTHER, ("cannot read %s: %s" % (files[0], reason(exc))) if files else str(exc)) from exc
-
-
 def _credentials(given: str) -> Tuple[str, str]:
     """(user, password)."""
     user, colon, password = given.partition(":")
@@ -329,39 +280,3 @@ def _own_auth(options: argparse.Namespace, url: URL) -> Any:
     if options.digest:
         raise Trouble(USAGE, "--digest needs -u USER:PASSWORD")
     return None
-
-
-# -- proxies ---------------------------------------------------------------------------------------------------------
-
-def _proxy(options: argparse.Namespace, url: URL, environ: Mapping[str, str]) -> Optional[str]:
-    """The proxy for `url`, None for none."""
-    given: Optional[str] = options.proxy
-    if given is None and not options.no_proxy and not exempt(url.host, environ.get("no_proxy", "")):
-        given = environ.get(url.scheme + "_proxy")
-    if not given:
-        return None
-    text = given if "://" in given else "http://" + given
-    _parsed(text, "a proxy is http or https")
-    return text
-
-
-def exempt(host: str, no_proxy: str) -> bool:
-    """Whether no_proxy, names, addresses and networks between commas, or "*", has `host` asked directly.
-
-    A name stands for all below it, too.
-    """
-    host = host.rstrip(".")
-    for entry in no_proxy.lower().replace(",", " ").split():
-        name = entry.strip("[].")
-        if entry == "*" or (name and (host == name or host.endswith("." + name))):
-            return True
-        if "/" in entry and _within(host, entry):
-            return True
-    return False
-
-
-def _within(host: str, network: str) -> bool:
-    try:
-        return Address(host, 0) in Networks(network)
-    except ValueError:
-        return False

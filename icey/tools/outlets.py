@@ -78,7 +78,7 @@ class Standard(Outlet):
         if self._guarded and b"\0" in bytes(data):
             raise Trouble(OTHER, BINARY)
         try:
-            _put(self._out, data)
+            put(self._out, data)
         except BrokenPipeError:
             self._console.abandon_out()
             raise ReaderGone from None
@@ -294,7 +294,7 @@ def told_status(response: Response) -> str:
     return ("%d %s" % (response.status, response.reason or REASONS.get(response.status, ""))).rstrip()
 
 
-def _put(file: BinaryIO, data: Any) -> None:
+def put(file: BinaryIO, data: Any) -> None:
     """Writes all of `data` now, also where somebody has made the descriptor nonblocking."""
     left = memoryview(data)
     while True:

@@ -4,7 +4,7 @@ import os
 import pytest
 
 import icey
-from icey.tools import getoptions
+from icey.tools import getoptions, netoptions
 from tests.support import getting, streams
 from tests.support.getting import answer, raising
 
@@ -185,4 +185,4 @@ def test_a_proxy_is_told_who_we_are(desk):
     ("::1", "[::1]", True), ("::1", "::/64", True),
 ])
 def test_who_is_asked_without_a_proxy(host, no_proxy, direct):
-    assert getoptions.exempt(host, no_proxy) is direct
+    assert netoptions.exempt(host, no_proxy) is direct

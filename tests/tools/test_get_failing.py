@@ -6,7 +6,7 @@ import pytest
 
 import icey
 from icey.http.url import URL
-from icey.tools import get, getoptions, transfer
+from icey.tools import get, netoptions, transfer
 from icey.tools.console import Console
 from tests.support import getting, streams
 from tests.support.getting import answer, raising, slowly
@@ -181,7 +181,7 @@ def test_files_of_certificates_that_cannot_be_used(secure, certs):
 def test_a_python_without_ssl(desk, monkeypatch):
     from icey.http import dialing
 
-    monkeypatch.setattr(getoptions, "tls_module", raising(icey.NetError("https needs Python's ssl module")))
+    monkeypatch.setattr(netoptions, "tls_module", raising(icey.NetError("https needs Python's ssl module")))
     monkeypatch.setattr(dialing, "tls_module", raising(icey.NetError("https needs Python's ssl module")))
     assert desk.get("https://127.0.0.1/") == 1
     assert desk.err == "get: https needs Python's ssl module\n"

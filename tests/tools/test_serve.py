@@ -13,7 +13,7 @@ import time
 import pytest
 
 import icey
-from icey.tools import certificate, serve
+from icey.tools import certificate, listening, serve
 from icey.tools.certificate import self_signed, self_signed_files
 from tests.support import BLOCKED
 
@@ -210,7 +210,7 @@ def test_self_signed_is_for_this_machine_and_what_it_is_bound_to(monkeypatch, bi
     made = []
     monkeypatch.setattr(certificate, "self_signed_files", lambda folder, hosts: made.extend(hosts) or (folder, "key"))
     monkeypatch.setattr(tls, "server_context", lambda cert, key: os.path.isdir(cert) and "context")
-    assert serve._tls(serve._parser("PROG").parse_args(["--self-signed", "--bind", bind])) == "context"
+    assert listening.tls_of(serve._parser("PROG").parse_args(["--self-signed", "--bind", bind])) == "context"
     assert made == hosts
 
 
@@ -400,7 +400,7 @@ def test_what_the_system_refuses(monkeypatch, capsys, number, text):
     def listener(loop, address):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(serve, "TCPListener", listener)
+    monkeypatch.setattr(listening, "TCPListener", listener)
     assert serve.main(["80"], "PROG") == 1
     assert capsys.readouterr().err == "PROG: %s\n" % text
 
@@ -416,7 +416,7 @@ def test_the_first_address_of_a_name_that_works_is_taken(monkeypatch):
 
     found = [(socket.AF_INET6, 1, 6, "", ("::1", 0, 0, 0)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
-    monkeypatch.setattr(serve, "TCPListener", listener)
+    monkeypatch.setattr(listening, "TCPListener", listener)
     monkeypatch.setattr(serve, "run", lambda loop, server: server.close() or loop.run())
     assert serve.main(["--bind", "twice", "--quiet"], "PROG") == 0
     assert tried == ["[::1]:0", "127.0.0.1:0"]
