@@ -54,8 +54,11 @@ def flat(data: Any) -> Data:
 
 
 def own(part: Data) -> bytes:
-    """`part` itself where it is immutable, else a copy."""
-    return part if type(part) is bytes else bytes(part)
+    """`part` itself where it is immutable, a view of a whole bytes object included, else a copy."""
+    if type(part) is bytes:
+        return part
+    whole = part.obj if type(part) is memoryview and part.c_contiguous else None
+    return whole if type(whole) is bytes and len(whole) == len(part) else bytes(part)
 
 
 class ReadBuffer:

@@ -25,14 +25,12 @@ from __future__ import annotations
 
 import codecs
 import os
-from io import BytesIO, StringIO
-
 from ..base.errors import StateError, WebSocketError
 from .masking import mask, turned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, Optional, Tuple
+    from typing import Any, List, NoReturn, Optional, Tuple
 
     from .deflate import Deflate
 
@@ -43,6 +41,7 @@ WHOLE_TEXT, WHOLE_BINARY = FIN | TEXT, FIN | BINARY
 OK, GOING_AWAY, PROTOCOL, NONE, LOST, INVALID, TOO_BIG, INTERNAL = 1000, 1001, 1002, 1005, 1006, 1007, 1009, 1011
 
 MOST_EMPTY = 65536  # fragments of one message without a byte: they cost time and bring nothing
+MOST_PIECES = 1024  # of a message, each with some 60 bytes of its own
 MOST_CONTROL = 125  # bytes in a control frame
 SHORT_HEADS = [[bytes((first, size)) for size in range(126)] for first in (WHOLE_BINARY, WHOLE_TEXT)]  # [text][size]
 LARGE = 16384  # payloads from here on are not copied behind their header
@@ -66,7 +65,7 @@ class WebSocketCore:
 
     __slots__ = (
         "observer", "client", "held", "pieces", "closed_in", "_most", "_deflate", "_heads", "_tail", "_opcode", "_packed",
-        "_by_pieces", "_empty", "_size", "_text", "_store", "_left", "_key", "_final", "_control", "_control_data", "_sending",
+        "_by_pieces", "_empty", "_size", "_text", "_store", "_joined", "_left", "_key", "_final", "_control", "_control_data", "_sending",
     )
 
     def __init__(
@@ -87,7 +86,8 @@ class WebSocketCore:
         self._empty = 0  # fragments of it without a byte
         self._size = 0  # of its payload so far
         self._text: Any = None  # its decoder
-        self._store: Any = None  # what came of it: one piece as it is, several in a BytesIO or StringIO
+        self._store: List[Any] = []  # what came of it, and is to be joined
+        self._joined = 0  # how many of these were already: of many small ones MOST_PIECES at a time
         self._left = 0  # bytes of a frame's payload that are still to come
         self._key: Optional[bytes] = None
         self._final = False
@@ -240,18 +240,16 @@ class WebSocketCore:
         """Payload of a message, plain."""
         self._size += len(piece)
         told = piece if self._text is None else _decoded(piece, self._text)
+        if not told:
+            return
         if self._by_pieces:
-            if told:
-                self.observer.on_piece(told, False)
+            self.observer.on_piece(told, False)
             return
         store = self._store
-        if store is None:  # often there is no other
-            self._store = told
-            return
-        if type(store) is type(told):
-            self._store = BytesIO() if self._text is None else StringIO()
-            self._store.write(store)
-        self._store.write(told)
+        store.append(told)
+        if len(store) - self._joined == MOST_PIECES:
+            store[self._joined:] = [told[:0].join(store[self._joined:])]
+            self._joined += 1
 
     def _frame_over(self) -> None:
         """A frame is complete."""
@@ -268,13 +266,13 @@ class WebSocketCore:
             for unpacked in self._deflate.unpack_end(self._most - self._size):
                 self._take(unpacked)
         decoder, self._text = self._text, None
-        store, self._store = self._store, None
+        store, self._store, self._joined = self._store, [], 0
         self._opcode = 0
         nothing: Any = b"" if decoder is None else _decoded(b"", decoder, True)
         if self._by_pieces:
             self.observer.on_piece(nothing, True)
             return
-        whole = nothing if store is None else store if type(store) is type(nothing) else store.getvalue()
+        whole = nothing.join(store)
         if decoder is None:
             self.observer.on_binary(whole)
         else:

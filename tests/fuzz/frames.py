@@ -204,10 +204,8 @@ def copied_core(core, recorder):
 
 def copied(value):
     """A copy of what a core has in a slot, where that can change."""
-    if hasattr(value, "getvalue"):
-        made = type(value)()
-        made.write(value.getvalue())
-        return made
+    if isinstance(value, list):
+        return list(value)
     if hasattr(value, "getstate"):
         made = type(value)()
         made.setstate(value.getstate())
@@ -224,15 +222,15 @@ def copied(value):
 def state(core):
     """What makes a core go on as it does, between two frames."""
     found = []
-    anew = {"observer", "_key", "_final"}  # the next frame's to set
+    anew = {"observer", "_key", "_final", "_joined"}  # the next frame's to set, and what is the same however it is
     if not core._opcode:
         anew |= {"_packed", "_by_pieces", "_empty", "_size"}  # the next message's
     for name in WebSocketCore.__slots__:
         value = getattr(core, name)
         if hasattr(value, "unpack"):
             value = (value._begun, value._unpacker is None)
-        elif hasattr(value, "getvalue"):
-            value = value.getvalue()
+        elif name == "_store" and value:
+            value = value[0][:0].join(value)
         elif hasattr(value, "getstate"):
             value = value.getstate()
         if name not in anew:

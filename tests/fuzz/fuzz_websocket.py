@@ -198,8 +198,7 @@ class Bounded(frames.Recorder):
     def require_bounded(self):
         """What a core keeps is within its limits."""
         core = self.core
-        store = core._store
-        kept = 0 if store is None else len(store if type(store) in (str, bytes) else store.getvalue())
+        kept = sum(map(len, core._store))
         if len(core._tail) > 13 or len(core._control_data) > 125 or (self.limit is not None and kept > self.limit):
             raise AssertionError("the core keeps %d, %d and %d bytes" % (len(core._tail), len(core._control_data), kept))
 
