@@ -37,6 +37,9 @@ MOST_SEGMENTS = 64  # of one sendmsg: IOV_MAX is at least 16, 1024 on Linux
 JOIN_BELOW = 16384  # parts smaller than this together are joined: one copy is cheaper than a vector
 TURN_BYTES = 1 << 20  # one stream's share of a turn: others are served in between
 
+KEPT = 1 << 23  # bytes: blocks up to this size are kept, twice as much at the end of the heap
+_kept: List[int] = []
+
 _TELLS_EXPORTS = sys.implementation.name == "cpython"
 _POISON = b"\xdd"
 
@@ -59,6 +62,24 @@ def own(part: Data) -> bytes:
         return part
     whole = part.obj if type(part) is memoryview and part.c_contiguous else None
     return whole if type(whole) is bytes and len(whole) == len(part) else bytes(part)
+
+
+def retain(part: Data) -> Data:
+    """`part` for the queue: as `own`, and of immutable memory that is mostly still to go a view instead of a copy."""
+    whole = part.obj if type(part) is memoryview and part.c_contiguous else None
+    if type(whole) is bytes and 2 * len(part) >= len(whole):
+        return memoryview(part)  # a view of its own: that of the caller may be released
+    return own(part)
+
+
+def keep_freed_memory() -> None:
+    """For long messages: has the allocator keep what they leave; once a process, only the first call does something.
+
+    glibc gives blocks over 128 KiB back to the kernel when they are freed, and each page of the next one is a fault: up to 500
+    an echo of 1 MiB, half of its time. Freeing one large block, never touched, raises that bound to its size (mallopt(3)).
+    """
+    if not _kept:
+        _kept.append(len(bytes(KEPT)))
 
 
 class ReadBuffer:
@@ -345,7 +366,7 @@ class DebugWriteQueue(WriteQueue):
     __slots__ = ()
 
     def _append(self, part: Data, done: Done, borrowed: bool) -> None:
-        if not borrowed or type(part) is bytes:
+        if not borrowed or type(getattr(part, "obj", part)) is bytes:  # bytes do not change, seen through a view either
             self._segments.append(_Segment(part, done))
             return
         stack = debug.stack()

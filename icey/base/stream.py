@@ -17,7 +17,7 @@ from __future__ import annotations
 import socket
 from _thread import get_ident
 
-from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, flat, own, rest_of, send_parts
+from .buffer import READ_SIZE, DebugWriteQueue, FileRegion, WriteQueue, flat, rest_of, retain, send_parts
 from .debug import unclosed
 from .errors import BorrowError, Deadline, QueueFull, StateError
 from .handle import CLOSED, FINISHING, OPEN, Handle, wrong_thread
@@ -120,8 +120,8 @@ class Stream(Handle):
                 return False
             if taken == len(data):
                 return True
-            rest = flat(data)[taken:]
-            keep = self.loop._read_buffer.keep if borrowed else own
+            rest = memoryview(flat(data))[taken:]
+            keep = self.loop._read_buffer.keep if borrowed else retain
             return not len(rest) or self._enqueue([keep(rest)], None, borrowed)
         if type(data) is bytes:
             parts: List[Data] = [data] if data else []
@@ -148,7 +148,7 @@ class Stream(Handle):
             raise self._queue_full(size)
         elif not parts:  # an empty send behind others: done when they are
             parts = [b""]
-        keep = self.loop._read_buffer.keep if borrowed else own
+        keep = self.loop._read_buffer.keep if borrowed else retain
         return self._enqueue([keep(part) for part in parts], done, borrowed)
 
     def _enqueue(self, parts: List[Data], done: Done, borrowed: bool) -> bool:

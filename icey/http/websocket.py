@@ -25,8 +25,10 @@ from __future__ import annotations
 
 import codecs
 import os
+
+from ..base.buffer import keep_freed_memory
 from ..base.errors import StateError, WebSocketError
-from .masking import mask, turned
+from .masking import INTEGERS_BELOW, mask, mask_long, turned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ MOST_EMPTY = 65536  # fragments of one message without a byte: they cost time an
 MOST_PIECES = 1024  # of a message, each with some 60 bytes of its own
 MOST_CONTROL = 125  # bytes in a control frame
 SHORT_HEADS = [[bytes((first, size)) for size in range(126)] for first in (WHOLE_BINARY, WHOLE_TEXT)]  # [text][size]
+LONG = 1 << 18  # frames of as many bytes come in pieces, many of them
 LARGE = 16384  # payloads from here on are not copied behind their header
 
 FREE, SHUT = 0, -1  # the sending side; in between, TEXT or BINARY: a message in fragments is under way
@@ -65,7 +68,8 @@ class WebSocketCore:
 
     __slots__ = (
         "observer", "client", "held", "pieces", "closed_in", "_most", "_deflate", "_heads", "_tail", "_opcode", "_packed",
-        "_by_pieces", "_empty", "_size", "_text", "_store", "_joined", "_left", "_key", "_final", "_control", "_control_data", "_sending",
+        "_by_pieces", "_empty", "_size", "_text", "_store", "_joined", "_left", "_key", "_final", "_control", "_control_data",
+        "_sending",
     )
 
     def __init__(
@@ -214,16 +218,20 @@ class WebSocketCore:
                 raise WebSocketError(TOO_BIG, "more than %d fragments with nothing in them" % MOST_EMPTY)
         elif not self._packed and self._size + length > self._most:
             raise WebSocketError(TOO_BIG, "a message over %d bytes" % self._most)
+        if length >= LONG:
+            keep_freed_memory()
 
     def _continue(self, data: bytes, at: int) -> int:
         """Some of a payload is here; where it ends in `data`."""
         end = min(len(data), at + self._left)
-        piece = data[at:end]
         self._left -= end - at
-        if self._key is not None:
-            piece = mask(piece, self._key)
+        key = self._key
+        if key is None:
+            piece: Any = data[at:end]
+        else:
+            piece = mask(data[at:end], key) if end - at < INTEGERS_BELOW else mask_long(memoryview(data)[at:end], key)
             if self._left:
-                self._key = turned(self._key, end - at)
+                self._key = turned(key, end - at)
         if self._control:
             self._control_data += piece
         elif self._packed:
@@ -236,14 +244,14 @@ class WebSocketCore:
             self._frame_over()
         return end
 
-    def _take(self, piece: bytes) -> None:
+    def _take(self, piece: Any) -> None:
         """Payload of a message, plain."""
         self._size += len(piece)
         told = piece if self._text is None else _decoded(piece, self._text)
         if not told:
             return
         if self._by_pieces:
-            self.observer.on_piece(told, False)
+            self.observer.on_piece(bytes(told) if type(told) is bytearray else told, False)
             return
         store = self._store
         store.append(told)
@@ -365,11 +373,12 @@ class WebSocketCore:
                          "send its last piece first (final), all of them str or all bytes", "one message at a time")
 
 
-def _decoded(data: bytes, decoder: Any = None, final: bool = False) -> str:
+def _decoded(data: Any, decoder: Any = None, final: bool = False) -> str:
     """Text of a message's, or a close frame's, bytes; by a decoder that goes on until the final ones."""
     try:
         if decoder is None:
-            return data.decode()
+            plain: str = data.decode()
+            return plain
         text: str = decoder.decode(data, final)
         rest = decoder.getstate()[0]
         if len(rest) == 2 and rest[0] == 0xED and rest[1] > 0x9F:  # Python waits for the rest of a surrogate
