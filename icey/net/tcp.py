@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import warnings
 
 from ..base import log
@@ -40,6 +41,9 @@ BATCH = 64
 REST = 0.1  # seconds a listener out of descriptors waits
 IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+AT_ONCE = (1).to_bytes(2 if os.name == "nt" else 4, sys.byteorder) + bytes(2 if os.name == "nt" else 4)  # linger: on, 0 s
 
 
 class TCPSocket(Stream):
@@ -201,11 +205,20 @@ class TCPSocket(Stream):
             self._connect_timer = None
 
     def _silence(self) -> None:
+        if self._queue and self._link == UP and not self.loop._forked:
+            self._cut_short()
         self._stop_connect_timer()
         if self._race is not None:
             self._race.abort()
             self._race = None
         super()._silence()
+
+    def _cut_short(self) -> None:
+        """What is queued is given up: the peer is to get a reset, not an end that looks whole, and the kernel to keep nothing."""
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        except (OSError, AttributeError):  # another kind of socket, or one that is broken: it goes its own way
+            pass
 
     def _name(self) -> str:
         return "%s %s" % (type(self).__name__, self.peer) if self._peer is not None else type(self).__name__

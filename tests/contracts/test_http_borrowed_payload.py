@@ -179,7 +179,8 @@ def test_a_buffer_given_to_send_is_borrowed_until_done(site, debug, reports):
     client = site.client(receive=4096)
     client.ask()
     if debug:
-        client.read_all()
+        with pytest.raises(ConnectionResetError):  # not an end that looks whole
+            client.read_all()
         assert site.gone()
         assert "changed" in str(reports.take(icey.BorrowError)[0])
     else:
