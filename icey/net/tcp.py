@@ -214,7 +214,7 @@ class TCPSocket(Stream):
         super()._silence()
 
     def _cut_short(self) -> None:
-        """What is queued is given up: the peer is to get a reset, not an end that looks whole, and the kernel to keep nothing."""
+        """What is queued is given up: a reset for the peer, not an end that looks whole, and nothing for the kernel to keep."""
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         except (OSError, AttributeError):  # another kind of socket, or one that is broken: it goes its own way
