@@ -105,9 +105,9 @@ class WebSocketCore:
         """Parses `data`; the number of bytes used. WebSocketError: the peer broke the protocol."""
         if self.held or self.closed_in:
             return 0
-        before = len(self._tail)
-        if before:
-            data = self._tail + data
+        tail = self._tail
+        if tail:
+            data = tail + data
             self._tail = b""
         at, size, client = 0, len(data), self.client
         try:
@@ -152,7 +152,7 @@ class WebSocketCore:
         except BaseException:
             self.closed_in = True
             raise
-        return at - before
+        return at - len(tail)
 
     def _head(self, data: bytes, at: int) -> int:
         """Reads a frame's head; where its payload begins, -1 while it is incomplete."""

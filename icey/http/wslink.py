@@ -204,9 +204,9 @@ class Link:
 
     def on_bytes(self, data: bytes) -> None:
         """The stream read `data`."""
-        core, ws = self.core, self.ws
-        if self._alive is not None:
-            self._alive.asked = None
+        core, ws, alive = self.core, self.ws, self._alive
+        if alive is not None:
+            alive.asked = None
         if not ws._told:  # bytes may come with the handshake
             ws._tell_open()
         if self._pending:
@@ -223,7 +223,11 @@ class Link:
             raise
         finally:
             self._corked = False
-        if self._out:
+        out = self._out
+        if len(out) == 1 and not self.stream._phase:  # the usual answer: as `_flush` does it
+            self._gathered = 0
+            self.stream._write(out.pop(), None, False)
+        elif out:
             self._flush()
         if used < len(data) and not core.closed_in:
             self._pending = data[used:]
