@@ -372,6 +372,10 @@ def test_a_ping_behind_the_goodbye_is_not_told(booth):
 
 # -- the process's side ----------------------------------------------------------------------------------------------
 
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_main_says_what_is_wrong_in_one_line(capsys, monkeypatch):
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
@@ -382,7 +386,7 @@ def test_main_says_what_is_wrong_in_one_line(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("PROG: cannot connect to 127.0.0.1:")
     assert ws.main([], "PROG") == 2
     assert capsys.readouterr().err == "PROG: a URL to talk to, or --listen PORT\n"
-    monkeypatch.setattr(ws, "run", lambda *arguments: exec("raise KeyboardInterrupt"))
+    monkeypatch.setattr(ws, "run", interrupted)
     assert ws.main(["127.0.0.1:1"], "PROG") == 130
 
 
