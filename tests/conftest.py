@@ -35,15 +35,20 @@ def pytest_runtest_setup(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of the tests that run in both modes, ICEY_MODE=release or debug has one each, another run has the other; both has both.
+    """Which of the tests that run in both modes, release and debug, are run in which; ICEY_MODE says it.
 
-    Without it, the higher layers' run in debug mode, which is the stricter one: the plain run is to take less than two minutes.
+    both: in both; release, debug: in that one, another run has the other; only-release: those alone, another run has the rest.
+    Without it the higher layers' run in debug mode, which is the stricter one: the plain run is to take less than two minutes.
     """
     mode = os.environ.get("ICEY_MODE", "")
-    other = {"": "release", "release": "debug", "debug": "release"}.get(mode)
-    folders = [os.path.join(support.ROOT, "tests", name, "") for name in ("net", "http", "tools")] if not mode else [""]
-    left = [item for item in items if other in getattr(getattr(item, "callspec", None), "id", "").split("-")
-            and str(item.path).startswith(tuple(folders))]
+    other = {"": "release", "release": "debug", "debug": "release", "only-release": "debug"}.get(mode)
+    folders = tuple(os.path.join(support.ROOT, "tests", name, "") for name in ("net", "http", "tools")) if not mode else ""
+
+    def is_left(item):
+        modes = {"release", "debug"}.intersection(getattr(getattr(item, "callspec", None), "id", "").split("-"))
+        return (other in modes and str(item.path).startswith(folders)) or (mode == "only-release" and not modes)
+
+    left = [item for item in items if is_left(item)]
     if left:
         config.hook.pytest_deselected(items=left)
         dropped = set(left)

@@ -122,6 +122,7 @@ class Loop:
                 if self._stopping:
                     break
         finally:
+            self._running = False  # here, not in a call: a KeyboardInterrupt would find time before that
             self._leave()
         if self._forked:
             wrong_thread(self)
@@ -134,6 +135,7 @@ class Loop:
         try:
             self._turn(timeout)
         finally:
+            self._running = False  # here, not in a call: a KeyboardInterrupt would find time before that
             self._leave()
         if self._forked:
             wrong_thread(self)
@@ -272,7 +274,6 @@ class Loop:
         self._running = True
 
     def _leave(self) -> None:
-        self._running = False
         self._stopping = False
         self._waker.asleep = True  # an outer loop waits on fileno() now
 

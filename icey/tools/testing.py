@@ -29,6 +29,7 @@ from itertools import cycle
 from ..base.errors import Deadline, StateError
 from ..base.loop import Loop
 from ..net.address import AF_UNIX, Address
+from ..net.tcp import AT_ONCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -435,8 +436,7 @@ class Peer:
 
     def reset(self) -> None:
         """Closes by a reset (RST): the other side gets ECONNRESET."""
-        at_once = b"\1\0\0\0" if os.name == "nt" else b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self.sock.close()
 
     def __enter__(self) -> Peer:

@@ -253,6 +253,7 @@ def test_accept_behind_the_head_of_an_answer_changes_nothing_of_it(site, begin):
 
 # nothing is left
 
+@pytest.mark.needs("zlib")
 @pytest.mark.skipif(not hasattr(gc, "freeze"), reason="this Python does not count references")
 @pytest.mark.parametrize("how", ["close", "abort", "goodbye", "reset", "broken rule", "never open"])
 @pytest.mark.parametrize("role", ["server", "client"])

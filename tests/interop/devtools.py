@@ -114,8 +114,16 @@ class Page:
         return found["result"].get("value")
 
     def until(self, expression):
-        """Waits until it is true."""
-        self._wait(lambda: self.run(expression), expression)
+        """Waits until it is true, over a reload too."""
+        self._wait(lambda: self._holds(expression), expression)
+
+    def _holds(self, expression):
+        try:
+            return self.run(expression)
+        except AssertionError as exc:  # asked while one page went and another came
+            if "navigated" in str(exc) or "context" in str(exc):
+                return False
+            raise
 
     def close(self):
         """Closes the window, as its user does."""

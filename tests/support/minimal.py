@@ -5,8 +5,8 @@
 Each run is `python -m pytest` with ICEY_MINIMAL set and site/sitecustomize.py on the path, so that the subprocesses
 of the tests lack the same. Slow tests are left out unless the arguments have a -m of their own.
 
-The whole suite runs without everything at once, and without what the system may lack ("plain"). Without one module alone
-it is the parts that module could matter to: everything else is the same code as in those two.
+The whole suite runs without everything at once. Without one thing alone, and without what the system may lack ("plain"), it
+is the parts that it could matter to: everything else is the same code as in that run.
 """
 import os
 import subprocess
@@ -23,12 +23,14 @@ RUNS = {
     "zlib": ["tests/smoke", "tests/http/test_static.py", "tests/http/test_client_download.py", "tests/http/test_fetch.py",
              "tests/http/test_decoding.py", "tests/http/test_wshandshake.py", "tests/http/test_wssocket_accept.py",
              "tests/tools/test_get.py", "tests/test_minimal.py"],
-    "plain": [],
+    "plain": ["tests/smoke", "tests/base", "tests/net", "tests/contracts", "tests/http/test_static.py",
+              "tests/http/test_exchange_files.py", "tests/http/test_exchange_send.py", "tests/http/test_server_lifecycle.py",
+              "tests/http/test_wssocket_messages.py", "tests/test_minimal.py"],
     "logging,ssl,threading,signal,zlib,plain": [],
 }
 
 
-MODES = {"plain": "release", "logging,ssl,threading,signal,zlib,plain": "debug"}  # of the whole suite, half in each
+MODES = {"plain": "release", "logging,ssl,threading,signal,zlib,plain": "debug"}  # half of what runs in both modes in each
 
 
 def environment(spec):
