@@ -450,58 +450,57 @@ def test_a_socket_is_shown_by_its_peer(loop):
 
 # giving up
 
-@pytest.mark.parametrize("queued", [False, True])
-def test_what_is_cut_short_ends_by_a_reset_what_is_whole_does_not(loop, queued):
-    """The peer must not take the cut for the end; and the kernel is to keep nothing for one that never reads."""
+@pytest.fixture
+def accepted(loop):
+    """(an accepted socket, its peer: a blocking one)"""
     listener = icey.TCPListener(loop, "127.0.0.1:0")
-    accepted = []
-    listener.on_accept += lambda listener, sock: accepted.append(sock)
+    found = []
+    listener.on_accept += lambda listener, sock: found.append(sock)
     with socket.create_connection(listener.address.sockaddr()) as peer:
         peer.settimeout(20)
         turn(loop, 3)
-        sock, = accepted
-        sock.max_queue = None
-        sock.send_owned(b"whole")
-        if queued:
-            while sock.send_owned(bytes(1 << 20)):
-                pass
-        sock.abort()
         listener.close()
-        loop.run()
-        if queued:
-            with pytest.raises(ConnectionResetError):
-                while peer.recv(1 << 20):
-                    pass
-        else:
-            assert peer.recv(100) + peer.recv(100) == b"whole"
+        yield found[0], peer
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_what_is_cut_short_ends_by_a_reset_what_is_whole_does_not(loop, accepted, queued):
+    """The peer must not take the cut for the end; and the kernel is to keep nothing for one that never reads."""
+    sock, peer = accepted
+    sock.max_queue = None
+    sock.send_owned(b"whole")
+    if queued:
+        while sock.send_owned(bytes(1 << 20)):
+            pass
+    sock.abort()
+    loop.run()
+    if queued:
+        with pytest.raises(ConnectionResetError):
+            while peer.recv(1 << 20):
+                pass
+    else:
+        assert peer.recv(100) + peer.recv(100) == b"whole"
 
 
 @pytest.mark.needs("fork")
-def test_a_forked_child_that_lets_go_of_a_full_queue_leaves_its_parents_connection_alone(loop):
-    listener = icey.TCPListener(loop, "127.0.0.1:0")
-    accepted = []
-    listener.on_accept += lambda listener, sock: accepted.append(sock)
-    with socket.create_connection(listener.address.sockaddr()) as peer:
-        peer.settimeout(20)
-        turn(loop, 3)
-        sock, = accepted
-        while sock.send_owned(bytes(1 << 20)):
-            pass
-        size = sock.queued
-        pid = os.fork()
-        if not pid:
-            loop.close()
-            os._exit(0)
-        assert os.waitpid(pid, 0)[1] == 0
-        got = 0
-        sock.shutdown()
-        while True:
-            turn(loop)
-            data = peer.recv(1 << 20)
-            if not data:
-                break
-            got += len(data)
-        assert got > size and sock.queued == 0
-        sock.close()
-        listener.close()
-        loop.run()
+def test_a_forked_child_that_lets_go_of_a_full_queue_leaves_its_parents_connection_alone(loop, accepted):
+    sock, peer = accepted
+    while sock.send_owned(bytes(1 << 20)):
+        pass
+    size = sock.queued
+    pid = os.fork()
+    if not pid:
+        loop.close()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    got = 0
+    sock.shutdown()
+    while True:
+        turn(loop)
+        data = peer.recv(1 << 20)
+        if not data:
+            break
+        got += len(data)
+    assert got > size and sock.queued == 0
+    sock.close()
+    loop.run()

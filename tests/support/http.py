@@ -15,7 +15,6 @@ a client turns the loop; virtual time passes only in `site.wait(seconds)`.
 import gc
 import re
 import socket
-import time
 from collections import Counter
 
 import pytest
@@ -24,7 +23,7 @@ import icey
 from icey.http import Server
 from icey.tools.testing import Peer
 from tests.support import streams
-from tests.support.streams import turn
+from tests.support.streams import Turning, turn
 
 debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
 
@@ -152,7 +151,7 @@ class Client(Peer):
         raise AssertionError("not silent: %r" % data)
 
 
-class Site:
+class Site(Turning):
     """What a test needs of a server's surroundings."""
 
     def __init__(self, loop, clock):
@@ -184,23 +183,6 @@ class Site:
         if accept:
             self.until(lambda: server.connections_made > before)
         return client
-
-    def turn(self, times=1):
-        turn(self.loop, times)
-
-    def until(self, met, patience=5.0):
-        """Turns the loop until `met()`; no virtual time passes."""
-        until = time.monotonic() + patience
-        while not met():
-            assert time.monotonic() < until, "waited for %s" % met
-            self.loop.run_once(0)
-
-    def wait(self, seconds):
-        """Virtual seconds pass, each timer at its time."""
-        until = self.clock() + seconds
-        while self.clock() < until:
-            self.loop.run_once(until - self.clock())
-        self.turn(2)
 
     def gone(self, server=None):
         """The server's connections have all closed (without time passing)."""

@@ -27,7 +27,7 @@ from icey.http import Client, ClientConnection
 from icey.tools.testing import Peer
 from tests.support import streams
 from tests.support.http import read_chunks
-from tests.support.streams import turn
+from tests.support.streams import Turning, turn
 
 debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
 
@@ -124,7 +124,8 @@ class RawConnection(Peer):
         assert rest == b"", rest
         return True
 
-class Raw:
+
+class Raw(Turning):
     """The listening socket, and what a test needs around it."""
 
     connection_type = RawConnection
@@ -220,23 +221,6 @@ class Raw:
         """Turns until the transaction is over."""
         self.until(lambda: conn.closed or conn.state.name == "IDLE")
         turn(self.loop, 2)
-
-    def turn(self, times=1):
-        turn(self.loop, times)
-
-    def until(self, met, patience=5.0):
-        """Turns the loop until `met()`; no virtual time passes."""
-        end = time.monotonic() + patience
-        while not met():
-            assert time.monotonic() < end, "waited for %s" % met
-            self.loop.run_once(0)
-
-    def wait(self, seconds):
-        """Virtual seconds pass, each timer at its time."""
-        end = self.clock() + seconds
-        while self.clock() < end:
-            self.loop.run_once(end - self.clock())
-        self.turn(2)
 
     def close(self):
         for sock in (self.sock, *self.accepted):

@@ -6,6 +6,7 @@ its tests then run in release and in debug mode. What is reported to `loop.on_er
 """
 import gc
 import sys
+import time
 
 import pytest
 
@@ -67,6 +68,27 @@ def finish(loop):
 def turn(loop, times=1):
     for _ in range(times):
         loop.run_once(0)
+
+
+class Turning:
+    """Turns a `loop` on a virtual `clock`, for what has both."""
+
+    def turn(self, times=1):
+        turn(self.loop, times)
+
+    def until(self, met, patience=5.0):
+        """Turns the loop until `met()`; no virtual time passes."""
+        end = time.monotonic() + patience
+        while not met():
+            assert time.monotonic() < end, "waited for %s" % met
+            self.loop.run_once(0)
+
+    def wait(self, seconds):
+        """Virtual seconds pass, each timer at its time."""
+        end = self.clock() + seconds
+        while self.clock() < end:
+            self.loop.run_once(end - self.clock())
+        self.turn(2)
 
 
 def watch(handle, *events):

@@ -13,7 +13,6 @@
 A wait of a raw end turns the loop; virtual time passes only in `wait` of the site or the host.
 """
 import socket
-import time
 
 import pytest
 
@@ -23,7 +22,7 @@ from icey.tools.testing import Peer
 from tests.fuzz import frames
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closing, frame  # noqa: F401 - for the modules
 from tests.support.http import read_answer, request
-from tests.support.streams import turn
+from tests.support.streams import Turning, turn
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + KEY)
@@ -165,7 +164,7 @@ class Chat:
         return wire
 
 
-class Host:
+class Host(Turning):
     """A raw server for clients of ours, on a port of its own. `wire`: the connection at hand; `head`: what it asked."""
 
     def __init__(self, loop, clock):
@@ -216,20 +215,6 @@ class Host:
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
                  "Sec-WebSocket-Accept: " + accept_key(self.head["sec-websocket-key"]), *fields]
         self.wire.raw("\r\n".join(lines).encode() + b"\r\n\r\n" + behind)
-
-    def until(self, met, patience=5.0):
-        """Turns the loop until `met()`; no virtual time passes."""
-        until = time.monotonic() + patience
-        while not met():
-            assert time.monotonic() < until, "waited for %s" % met
-            self.loop.run_once(0)
-
-    def wait(self, seconds):
-        """Virtual seconds pass, each timer at its time."""
-        until = self.clock() + seconds
-        while self.clock() < until:
-            self.loop.run_once(until - self.clock())
-        turn(self.loop, 2)
 
     def close(self):
         self.sock.close()
