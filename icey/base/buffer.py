@@ -60,16 +60,22 @@ def own(part: Data) -> bytes:
     """`part` itself where it is immutable, a view of a whole bytes object included, else a copy."""
     if type(part) is bytes:
         return part
-    whole = part.obj if type(part) is memoryview and part.c_contiguous else None
-    return whole if type(whole) is bytes and len(whole) == len(part) else bytes(part)
+    whole = _shown(part)
+    return whole if whole is not None and len(whole) == len(part) else bytes(part)
 
 
 def retain(part: Data) -> Data:
     """`part` for the queue: as `own`, and of immutable memory that is mostly still to go a view instead of a copy."""
-    whole = part.obj if type(part) is memoryview and part.c_contiguous else None
-    if type(whole) is bytes and 2 * len(part) >= len(whole):
+    whole = _shown(part)
+    if whole is not None and 2 * len(part) >= len(whole):
         return memoryview(part)  # a view of its own: that of the caller may be released
     return own(part)
+
+
+def _shown(part: Data) -> Optional[bytes]:
+    """The bytes object that `part`, a view, shows in its order; None for anything else."""
+    whole = part.obj if type(part) is memoryview and part.c_contiguous else None
+    return whole if type(whole) is bytes else None
 
 
 def keep_freed_memory() -> None:
@@ -391,6 +397,18 @@ def send_parts(sock: Any, parts: List[Data]) -> int:
     if hasattr(sock, "sendmsg"):
         return int(sock.sendmsg(parts[:MOST_SEGMENTS]))
     return int(sock.send(parts[0]))
+
+
+def read_out(sock: Any, wanted: Callable[[], bool], take: Callable[[bytes], Any]) -> None:
+    """Gives `take` what the kernel still has of a broken connection, while it is wanted."""
+    try:
+        while wanted():
+            data = sock.recv(READ_SIZE)
+            if not data:
+                return
+            take(data)
+    except OSError:  # there is no more
+        pass
 
 
 def rest_of(parts: List[Data], taken: int) -> List[Data]:

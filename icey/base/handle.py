@@ -20,7 +20,7 @@ from .signal import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, NoReturn, Optional
+    from typing import Any, Callable, Dict, NoReturn, Optional
 
     from .loop import Loop
     from .signal import Signal
@@ -184,6 +184,14 @@ class Handle:
 
     def __repr__(self) -> str:
         return "<%s %s>" % (self._name(), ("open", "closing", "closing", "closed")[self._phase])
+
+
+def on_loop(loop: Loop, fn: Callable[..., Any], *args: Any) -> None:
+    """Calls `fn(*args)`: at once on the loop's thread, posted from another."""
+    if get_ident() == loop._thread:
+        fn(*args)
+    else:
+        loop.post(fn, *args)
 
 
 def wrong_thread(thing: Any) -> NoReturn:

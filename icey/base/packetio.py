@@ -11,8 +11,7 @@ dropped.
 
 from __future__ import annotations
 
-from _thread import get_ident
-
+from .handle import on_loop
 from .packet import FlagPacket, PacketFlags, RawPacket
 from .packetadapter import PacketProcessor, PacketStreamAdapter
 from .packetstate import PAUSED
@@ -38,10 +37,7 @@ class HeldSource(PacketStreamAdapter):
 
     def on_stream_state(self, state: Any) -> None:
         """A PacketStream this feeds moved: the source is held as long as that is paused."""
-        if get_ident() == self.loop._thread:
-            self._hold(state is PAUSED)
-        else:
-            self.loop.post(self._hold, state is PAUSED)
+        on_loop(self.loop, self._hold, state is PAUSED)
 
     def _hold(self, held: bool) -> None:
         if held is not self._held:

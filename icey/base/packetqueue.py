@@ -16,7 +16,7 @@ from _thread import allocate_lock, get_ident
 from collections import deque
 
 from .errors import QueueFull, StateError
-from .handle import Handle
+from .handle import Handle, on_loop
 from .packetadapter import PacketProcessor, PacketRetention
 
 TYPE_CHECKING = False
@@ -157,10 +157,7 @@ class SyncPacketQueue(PacketQueue):
         if self.loop.closed:
             raise StateError("the loop of a SyncPacketQueue is closed", "give it one that is open", "close is asynchronous")
         super()._open(stream)
-        if get_ident() == self.loop._thread:
-            self._begin()
-        else:
-            self.loop.post(self._begin)
+        on_loop(self.loop, self._begin)
 
     def _begin(self) -> None:
         if self._stream is not None and self._hold is None:

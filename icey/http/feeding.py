@@ -32,7 +32,7 @@ from collections import deque
 
 from ..base.buffer import own
 from ..base.errors import QueueFull, StateError
-from ..base.handle import wrong_thread
+from ..base.handle import on_loop, wrong_thread
 from ..base.packet import PacketFlags
 from ..base.packetadapter import PacketProcessor
 from ..base.packetqueue import PacketQueue
@@ -42,7 +42,7 @@ from ..base.signal import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Optional
+    from typing import Any, Deque, Dict, Optional
 
     from ..base.loop import Loop
     from ..base.packet import Packet
@@ -149,13 +149,13 @@ class Feed(PacketProcessor):
             self._stream = self._runs_in
             self._held_up = False  # whoever resumed it: a pause from now on is not ours
             if self._stage == GONE:
-                self._on_loop(self._let_go)
+                on_loop(self.loop, self._let_go)
         elif state is ERROR:
-            self._on_loop(self._break, FAILED)
+            on_loop(self.loop, self._break, FAILED)
         elif state is STOPPED:
-            self._on_loop(self.close)
+            on_loop(self.loop, self.close)
         elif state is CLOSED:
-            self._on_loop(self._stream_closed)
+            on_loop(self.loop, self._stream_closed)
 
     # a subclass's
 
@@ -303,16 +303,10 @@ class Feed(PacketProcessor):
     def _trunk_closed(self, trunk: PacketStream) -> None:
         """What the stream follows is closed; in whatever thread."""
         if trunk.error is not None:
-            self._on_loop(self._break, FAILED)
+            on_loop(self.loop, self._break, FAILED)
         else:
             assert self._stream is not None
             self._stream.close()  # behind what its queues hold
-
-    def _on_loop(self, fn: Callable[..., Any], *args: Any) -> None:
-        if get_ident() == self.loop._thread:
-            fn(*args)
-        else:
-            self.loop.post(fn, *args)
 
     def _check(self) -> None:
         if get_ident() != self.loop._thread:

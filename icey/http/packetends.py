@@ -19,7 +19,7 @@ from __future__ import annotations
 from _thread import get_ident
 
 from ..base.errors import IncompleteBody, StateError
-from ..base.handle import wrong_thread
+from ..base.handle import on_loop, wrong_thread
 from ..base.packet import FlagPacket, PacketFlags, RawPacket
 from ..base.packetadapter import PacketStreamAdapter
 from ..base.packetstate import PAUSED, RUNNING
@@ -74,7 +74,7 @@ class ConnectionSource(PacketStreamAdapter):
 
     def on_stream_state(self, state: Any) -> None:
         """A PacketStream this feeds moved; in whatever thread."""
-        self._on_loop(self._halt if state is PAUSED else self._go_on)  # what a stream is done with it holds up no more
+        on_loop(self.loop, self._halt if state is PAUSED else self._go_on)  # what a stream is done with it holds up no more
 
     # a subclass's
 
@@ -113,12 +113,6 @@ class ConnectionSource(PacketStreamAdapter):
             self._origin.resume()
             if self._whole:
                 self.loop.call_soon(self._final)  # the stream is still telling that it goes on
-
-    def _on_loop(self, fn: Callable[[], Any]) -> None:
-        if get_ident() == self.loop._thread:
-            fn()
-        else:
-            self.loop.post(fn)
 
     def _check(self) -> None:
         if get_ident() != self.loop._thread:

@@ -7,7 +7,7 @@ counts: it may have answered, and not cared for the rest of the request.
 
 from __future__ import annotations
 
-from ..base.buffer import READ_SIZE
+from ..base.buffer import read_out
 from ..base.errors import BadResponse, HttpError, PeerClosed
 from .parser import Parser
 
@@ -137,15 +137,8 @@ class Wire:
 
     def _read_out(self) -> None:
         """Takes what the kernel still has of a broken connection. Its end is none: nobody knows what was lost."""
-        sock = self.connection._stream().sock
-        try:
-            while not (self.over or self.paused or self.connection.closing):
-                data = sock.recv(READ_SIZE)
-                if not data:
-                    return
-                self.on_bytes(data)
-        except OSError:  # there is no more
-            pass
+        connection = self.connection
+        read_out(connection._stream().sock, lambda: not (self.over or self.paused or connection.closing), self.on_bytes)
 
     # the parser's observer
 

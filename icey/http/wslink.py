@@ -22,7 +22,7 @@ Not here: frames (websocket.py), what is late (wsdeadlines.py), what a user sees
 
 from __future__ import annotations
 
-from ..base.buffer import READ_SIZE, kept_view
+from ..base.buffer import kept_view, read_out
 from ..base.errors import Deadline, PeerClosed, QueueFull, WebSocketError
 from .states import WebSocketState
 from .websocket import NONE, WebSocketCore
@@ -382,15 +382,7 @@ class Link:
 
     def _read_out(self) -> None:
         """Reads what the kernel still has of a broken connection: the peer's last words, its close frame among them."""
-        sock = self.stream.sock
-        try:
-            while not (self.paused or self.core.closed_in):
-                data = sock.recv(READ_SIZE)
-                if not data:
-                    return
-                self.on_bytes(data)
-        except OSError:  # there is no more
-            pass
+        read_out(self.stream.sock, lambda: not (self.paused or self.core.closed_in), self.on_bytes)
 
 
 class DebugLink(Link):
