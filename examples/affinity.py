@@ -17,7 +17,9 @@ except ImportError:  # run from a checkout, with nothing installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     import icey
 
-refused, progress, threads = [], [], set()
+refused: list = []
+progress: list = []
+threads: set = set()
 
 
 def work(loop, sock, finished, ticks):

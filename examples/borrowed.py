@@ -2,7 +2,7 @@
 
     python3 examples/borrowed.py
 
-Every read of every stream goes into the same 64 KiB, lent to the slot as a view. That is what makes reading cheap, and
+Every read of every stream goes into the same memory, lent to the slot as a view. That is what makes reading cheap, and
 it means that the view is dead when the slot returns. Three slots show it, each on a connection of its own:
 
     keeps the view      using it later raises ValueError, at once and for certain
@@ -18,7 +18,7 @@ except ImportError:  # run from a checkout, with nothing installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     import icey
 
-stash = []
+stash: list = []
 
 
 def keeps_the_view(sock, view):
@@ -63,7 +63,7 @@ def main():
     kept, sent_back, silence = hear(keeps_the_bytes, debug=True)
     print("kept and sent back in the two right ways:\n   ", kept, sent_back)
     if "--check" in sys.argv:
-        assert used.startswith("ValueError")
+        assert str(used).startswith("ValueError")
         assert "BorrowError" in complaint and "keeps_a_slice" in complaint or bytes(piece) == b"\xdd\xdd\xdd"
         assert kept == sent_back == b"hello" and not silence
         print("OK")

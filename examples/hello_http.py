@@ -42,6 +42,7 @@ def check(loop, server):
 def main():
     options = argparse.ArgumentParser(description="An HTTP server that says hello.")
     options.add_argument("--port", type=int, default=0, help="the port to listen on (default: any that is free)")
+    options.add_argument("--inspect", metavar="PORT", help="and show on a page at this port what the loop does")
     options.add_argument("--check", action="store_true", help="run a client against it, then exit")
     chosen = options.parse_args()
     with icey.Loop() as loop:
@@ -52,7 +53,7 @@ def main():
             check(loop, server)
         else:
             print("saying hello at http://%s/, Ctrl-C ends it" % server.address)
-            icey.run(loop, server)
+            icey.run(loop, server, inspect=chosen.inspect)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ except ImportError:  # run from a checkout, with nothing installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     import icey
 
-from icey.tools.certificate import self_signed_files
+from icey.tools.cli.certificate import self_signed_files
 
 
 def hello(exchange):
@@ -55,6 +55,7 @@ def main():
     options.add_argument("--port", type=int, default=0, help="the port to listen on (default: any that is free)")
     options.add_argument("--cert", help="the certificate, PEM (default: one made on the spot)")
     options.add_argument("--key", help="its private key, PEM (default: in the same file)")
+    options.add_argument("--inspect", metavar="PORT", help="and show on a page at this port what the loop does")
     options.add_argument("--check", action="store_true", help="run clients against it, then exit")
     chosen = options.parse_args()
     with icey.Loop() as loop, tempfile.TemporaryDirectory() as folder:
@@ -66,7 +67,7 @@ def main():
             check(loop, server, cert)
         else:
             print("saying hello at https://%s/, Ctrl-C ends it" % server.address)
-            icey.run(loop, server)
+            icey.run(loop, server, inspect=chosen.inspect)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The camera has one piece of memory, a PNG whose pixels never change: a frame is 
 lending the memory to a PacketStream. Each viewer's MultipartAdapter sends what its kernel takes, and copies no more than the
 rest; when the stream's write returns, the camera may paint again. A viewer that is slower than the camera gets the newest frame
 whenever it has room, and what it misses is counted; one that leaves is let go. The camera itself does not know who looks.
+The page is pages/mjpeg.html.
 
 --check is two viewers: one reads everything and gets every frame, one reads nothing at all, and does not hold up the first.
 """
@@ -23,6 +24,8 @@ except ImportError:  # run from a checkout, with nothing installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     import icey
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+PAGES = icey.http.StaticFiles(os.path.join(HERE, "pages"), index="mjpeg.html", listing=False)
 WIDTH, HEIGHT, RATE = 480, 270, 25
 
 
@@ -109,7 +112,7 @@ class Site:
             text = "%d watching, %d frames, %d missed by slow viewers" % (len(self.viewers), self.frames, missed)
             exchange.respond(200, text.encode(), "text/plain", {"Cache-Control": "no-store"})
         else:
-            exchange.respond(200, PAGE.encode(), "text/html; charset=utf-8")
+            PAGES(exchange)
 
     def left(self, viewer):
         self.missed += viewer.dropped
@@ -136,7 +139,9 @@ def check(loop, site):
     frames = bytes(got).split(b"--" + boundary + b"\r\n")[1:-1]
     steps, place = [], site.picture.place
     for part in frames:
-        length, data = re.match(rb"Content-Type: image/png\r\nContent-Length: ([0-9]+)\r\n\r\n(.*)\r\n\Z", part, re.S).groups()
+        form = re.match(rb"Content-Type: image/png\r\nContent-Length: ([0-9]+)\r\n\r\n(.*)\r\n\Z", part, re.S)
+        assert form
+        length, data = form.groups()
         assert int(length) == len(data) and data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
         steps.append(site.picture.colours.find(data[place:place + 768]) // 3)
     assert len(steps) > 10 and steps == [(steps[0] + number) % 256 for number in range(len(steps))], "none is missing"
@@ -149,43 +154,10 @@ def check(loop, site):
     print("OK: %d frames for one, %d missed by the other" % (len(frames), site.missed))
 
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>Moving pictures</title>
-<style>
-  :root { color-scheme: light dark; --page: #f6f5f1; --ink: #1d2327; --soft: #6a737b; --rule: #e3e1da }
-  @media (prefers-color-scheme: dark) { :root { --page: #14171a; --ink: #e8eaec; --soft: #939ca4; --rule: #2d343a } }
-  body { margin: 0 auto; max-width: 44rem; padding: 2.5rem 1.25rem; background: var(--page); color: var(--ink);
-         font: 1rem/1.55 system-ui, sans-serif }
-  h1 { margin: 0 0 1.25rem; font-size: 1.6rem; line-height: 1.2; letter-spacing: -.01em }
-  figure { margin: 0 }
-  img { display: block; width: 100%; aspect-ratio: 16 / 9; background: var(--rule); border-radius: .6rem }
-  figcaption { margin-top: .6rem; font-size: .875rem; color: var(--soft); font-variant-numeric: tabular-nums }
-  p { color: var(--soft) }
-  code { font-size: .9em; color: var(--ink) }
-</style>
-<h1>Moving pictures</h1>
-<figure><img src="/stream" alt="Slow waves of colour"><figcaption>&nbsp;</figcaption></figure>
-<p>This is a plain <code>&lt;img&gt;</code>. Its server never ends the answer: each part of
-<code>multipart/x-mixed-replace</code> is a PNG that takes the place of the one before. All viewers get the same memory;
-who is too slow misses frames, and nobody waits for them.</p>
-<script>
-  async function look() {
-    const answer = await fetch("/figures");
-    document.querySelector("figcaption").textContent = await answer.text();
-  }
-  look();
-  setInterval(look, 1000);
-</script>
-"""
-
-
 def main():
     options = argparse.ArgumentParser(description="Moving pictures by multipart/x-mixed-replace.")
     options.add_argument("--port", type=int, default=0, help="the port to listen on (default: any that is free)")
+    options.add_argument("--inspect", metavar="PORT", help="and show on a page at this port what the loop does")
     options.add_argument("--check", action="store_true", help="run viewers against it, then exit")
     chosen = options.parse_args()
     with icey.Loop() as loop:
@@ -194,7 +166,7 @@ def main():
             check(loop, site)
         else:
             print("showing pictures at http://%s/, Ctrl-C ends it" % site.server.address, flush=True)
-            icey.run(loop, site.server)
+            icey.run(loop, site.server, inspect=chosen.inspect)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ except ImportError:  # run from a checkout, with nothing installed
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     import icey
 
-heard = []
+heard: list = []
 
 
 def says(name, then=None):

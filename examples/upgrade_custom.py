@@ -37,6 +37,9 @@ class Lines(icey.Adapter):
             if not self.stream.closing:
                 self.on_line(line.decode("utf-8", "replace").strip().split(" ", 2))
 
+    def on_line(self, words):
+        """A line came."""
+
     def say(self, text):
         if not self.stream.closing:
             self.send(text.encode() + b"\n")
@@ -169,6 +172,7 @@ lines: <code>SET key value</code>, <code>GET key</code>, <code>WATCH key</code>,
 def main():
     options = argparse.ArgumentParser(description="A protocol of its own, by way of an HTTP upgrade.")
     options.add_argument("--port", type=int, default=0, help="the port to listen on (default: any that is free)")
+    options.add_argument("--inspect", metavar="PORT", help="and show on a page at this port what the loop does")
     options.add_argument("--check", action="store_true", help="run clients against it, then exit")
     chosen = options.parse_args()
     store = Store()
@@ -179,7 +183,7 @@ def main():
             check(loop, server, store)
         else:
             print("keeping keys and values at http://%s/, Ctrl-C ends it" % server.address, flush=True)
-            icey.run(loop, server)
+            icey.run(loop, server, inspect=chosen.inspect)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,26 @@
 """icey: a network runtime in pure standard-library Python.
 
-`import icey` reaches everything: icey.Loop, icey.TCPSocket, icey.http.Server, ... Names are looked up when they are first
-used (PEP 562); importing does nothing else.
+    Loop run Timer Idler Synchronizer Poll Signal ThreadSignal ThreadPool       the loop, and what it calls
+    TCPSocket TCPListener TLSSocket UDPSocket Stream Pipe Process Adapter       bytes, datagrams, child processes
+    Address Networks resolve interfaces Transaction tls                         names, addresses, questions, TLS
+    PacketStream RawPacket PacketProcessor SyncPacketQueue AsyncPacketQueue     packets; also sources, sinks, PacketSocket
+    Limits IceyError ContractError NetError ProtocolError                       deadlines and sizes, errors
+    http mqtt hosts workers                                                     HTTP and WebSocket, MQTT, other main loops
+
+`import icey` reaches everything; `dir(icey)` has all names, and `help(icey.Loop)` says what one takes, raises and promises.
+Names are looked up when they are first used (PEP 562); importing does nothing else.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 
-TYPE_CHECKING = False
+from .base.lazy import lazy as _lazy
+
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
+    from . import hosts as hosts
     from . import http as http
+    from . import mqtt as mqtt
+    from . import workers as workers
     from .base.application import run as run
     from .base.errors import AffinityError as AffinityError
     from .base.errors import BadRequest as BadRequest
@@ -34,47 +46,57 @@ if TYPE_CHECKING:
     from .base.errors import Truncated as Truncated
     from .base.errors import WebSocketError as WebSocketError
     from .base.handle import Handle as Handle
+    from .base.idler import Idler as Idler
     from .base.limits import Limits as Limits
     from .base.loop import Loop as Loop
-    from .base.packet import DatagramPacket as DatagramPacket
-    from .base.packet import FlagPacket as FlagPacket
-    from .base.packet import Packet as Packet
-    from .base.packet import PacketFlags as PacketFlags
-    from .base.packet import RawPacket as RawPacket
-    from .base.packetadapter import PacketProcessor as PacketProcessor
-    from .base.packetadapter import PacketRetention as PacketRetention
-    from .base.packetadapter import PacketStreamAdapter as PacketStreamAdapter
-    from .base.packetio import FileSource as FileSource
-    from .base.packetio import StreamSink as StreamSink
-    from .base.packetio import StreamSource as StreamSource
-    from .base.packetio import TimerSource as TimerSource
-    from .base.packetqueue import AsyncPacketQueue as AsyncPacketQueue
-    from .base.packetqueue import SyncPacketQueue as SyncPacketQueue
-    from .base.packetstream import PacketStream as PacketStream
-    from .base.packetstream import PacketStreamState as PacketStreamState
+    from .base.pipe import Pipe as Pipe
     from .base.poll import Poll as Poll
+    from .base.process import Process as Process
     from .base.signal import LocalSignal as LocalSignal
     from .base.signal import Signal as Signal
-    from .base.signal import ThreadSignal as ThreadSignal
     from .base.state import Stateful as Stateful
     from .base.stream import Stream as Stream
+    from .base.streamprotocol import StreamProtocol as StreamProtocol
     from .base.synchronizer import Synchronizer as Synchronizer
-    from .base.timer import Idler as Idler
+    from .base.threadpool import ThreadPool as ThreadPool
+    from .base.threadsignal import ThreadSignal as ThreadSignal
     from .base.timer import Timer as Timer
+    from .mqtt.errors import MqttError as MqttError
+    from .mqtt.errors import MqttRefused as MqttRefused
     from .net import tls as tls
     from .net.adapter import Adapter as Adapter
     from .net.address import Address as Address
     from .net.dns import resolve as resolve
+    from .net.interfaces import Interface as Interface
+    from .net.interfaces import interfaces as interfaces
+    from .net.listener import TCPListener as TCPListener
     from .net.networks import Networks as Networks
-    from .net.packetsocket import Delimited as Delimited
-    from .net.packetsocket import Fixed as Fixed
-    from .net.packetsocket import LengthPrefixed as LengthPrefixed
-    from .net.packetsocket import PacketSocket as PacketSocket
-    from .net.tcp import TCPListener as TCPListener
     from .net.tcp import TCPSocket as TCPSocket
     from .net.tls import TLSSocket as TLSSocket
     from .net.tls import start_tls as start_tls
+    from .net.transaction import Transaction as Transaction
     from .net.udp import UDPSocket as UDPSocket
+    from .packets.adapter import PacketProcessor as PacketProcessor
+    from .packets.adapter import PacketRetention as PacketRetention
+    from .packets.adapter import PacketStreamAdapter as PacketStreamAdapter
+    from .packets.filesink import FileSink as FileSink
+    from .packets.packet import DatagramPacket as DatagramPacket
+    from .packets.packet import FlagPacket as FlagPacket
+    from .packets.packet import Packet as Packet
+    from .packets.packet import PacketFlags as PacketFlags
+    from .packets.packet import RawPacket as RawPacket
+    from .packets.queue import AsyncPacketQueue as AsyncPacketQueue
+    from .packets.queue import SyncPacketQueue as SyncPacketQueue
+    from .packets.socket import Delimited as Delimited
+    from .packets.socket import Fixed as Fixed
+    from .packets.socket import LengthPrefixed as LengthPrefixed
+    from .packets.socket import PacketSocket as PacketSocket
+    from .packets.sources import FileSource as FileSource
+    from .packets.sources import StreamSink as StreamSink
+    from .packets.sources import StreamSource as StreamSource
+    from .packets.sources import TimerSource as TimerSource
+    from .packets.stream import PacketStream as PacketStream
+    from .packets.stream import PacketStreamState as PacketStreamState
 
 _HOME = {
     "base.application": "run",
@@ -84,43 +106,38 @@ _HOME = {
     "base.handle": "Handle",
     "base.limits": "Limits",
     "base.loop": "Loop",
-    "base.packet": "DatagramPacket FlagPacket Packet PacketFlags RawPacket",
-    "base.packetadapter": "PacketProcessor PacketRetention PacketStreamAdapter",
-    "base.packetio": "FileSource StreamSink StreamSource TimerSource",
-    "base.packetqueue": "AsyncPacketQueue SyncPacketQueue",
-    "base.packetstream": "PacketStream PacketStreamState",
+    "packets.packet": "DatagramPacket FlagPacket Packet PacketFlags RawPacket",
+    "packets.filesink": "FileSink",
+    "packets.adapter": "PacketProcessor PacketRetention PacketStreamAdapter",
+    "packets.sources": "FileSource StreamSink StreamSource TimerSource",
+    "packets.queue": "AsyncPacketQueue SyncPacketQueue",
+    "packets.stream": "PacketStream PacketStreamState",
+    "base.pipe": "Pipe",
     "base.poll": "Poll",
-    "base.signal": "LocalSignal Signal ThreadSignal",
+    "base.process": "Process",
+    "base.signal": "LocalSignal Signal",
+    "base.threadsignal": "ThreadSignal",
     "base.state": "Stateful",
     "base.stream": "Stream",
+    "base.streamprotocol": "StreamProtocol",
     "base.synchronizer": "Synchronizer",
-    "base.timer": "Idler Timer",
+    "base.threadpool": "ThreadPool",
+    "base.idler": "Idler",
+    "base.timer": "Timer",
     "net.adapter": "Adapter",
     "net.address": "Address",
     "net.dns": "resolve",
+    "mqtt.errors": "MqttError MqttRefused",
     "net.networks": "Networks",
-    "net.packetsocket": "Delimited Fixed LengthPrefixed PacketSocket",
-    "net.tcp": "TCPListener TCPSocket",
+    "packets.socket": "Delimited Fixed LengthPrefixed PacketSocket",
+    "net.interfaces": "Interface interfaces",
+    "net.listener": "TCPListener",
+    "net.tcp": "TCPSocket",
     "net.tls": "TLSSocket start_tls",
+    "net.transaction": "Transaction",
     "net.udp": "UDPSocket",
-    "http": "",
+    "": "hosts http mqtt net.tls workers",
 }
-_LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
-_LAZY.update({"http": "http", "tls": "net.tls"})  # modules, not names in one
-
-__all__ = ["__version__", *sorted(_LAZY)]  # noqa: PLE0604 - all of them are str
-
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError("module %r has no attribute %r" % (__name__, name))
-    found: object = __import__(module, globals(), None, ("",), 1)
-    if module.rpartition(".")[2] != name:
-        found = getattr(found, name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> "list[str]":
-    return sorted(set(globals()) | set(_LAZY))
+_LEFT_OUT: "dict[str, str]" = {}
+if not TYPE_CHECKING:  # checkers read the imports above, and name what is misspelt
+    __getattr__, __dir__ = _lazy(globals(), _HOME, _LEFT_OUT)

@@ -50,10 +50,10 @@ def steps():
     return json.loads(done.stdout.decode())
 
 
-def test_importing_icey_imports_nothing_else_of_it(steps):
+def test_importing_icey_imports_the_lookup_of_names_and_nothing_else_of_it(steps):
     step, brought = steps[0]
     assert step == "import icey"
-    assert [name for name in brought if name.split(".")[0] == "icey"] == ["icey"]
+    assert [name for name in brought if name.split(".")[0] == "icey"] == ["icey", "icey.base", "icey.base.lazy"]
 
 
 def test_base_and_net_drag_in_no_forbidden_module(steps):

@@ -1,6 +1,7 @@
 """Buffers: the one receive buffer a loop lends out, and the queue of what the kernel has not taken yet.
 
-    ReadBuffer    64 KiB per loop. `lend(n)` makes a read-only view, `take_back` revokes it when the slots have returned
+    ReadBuffer    64 KiB per loop, 256 KiB while reads fill it. `receive(sock)` reads and makes a read-only view, `take_back`
+                  revokes it when the slots have returned
     WriteQueue    segments in order: borrowed (views of the caller's memory), owned (bytes), and regions of files
 
 Contracts kept here: receive buffers are borrowed (a lent view is released; one that an export keeps alive is a BorrowError
@@ -8,52 +9,74 @@ and the buffer is replaced, never resized), `send` borrows and `send_owned` reta
 
 The Debug classes are chosen by the loop's debug mode when it is made. DebugReadBuffer lends a fresh bytearray a read and
 probes it afterwards by a resize, which fails while a slice or cast of the view lives on (on PyPy, which does not tell, the
-buffer is poisoned instead). DebugWriteQueue keeps a checksum of each borrowed 64 KiB block, checked before it is sent.
+buffer is poisoned instead). DebugWriteQueue checks what it borrows by a checksum of each 64 KiB.
 """
 
 from __future__ import annotations
 
 import gc
-import os
-import socket
 import sys
 from binascii import crc32
 from collections import deque
 
 from . import debug
-from .errors import BorrowError, NetError
+from .errors import BorrowError
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO, Callable, Deque, Iterable, List, Optional, Union
+    from typing import Any, Callable, Deque, Iterable, List, Optional, Sequence, Union
 
+    from typing_extensions import Buffer
 
     Data = Union[bytes, bytearray, memoryview]
+    Sendable = Union[Buffer, Sequence[Buffer]]  # what a send takes: bytes-like, or several of such
     Done = Optional[Callable[[], Any]]
 
-READ_SIZE = 65536  # 4 KiB to 128 KiB measure alike, 256 KiB costs three times
+READ_SIZE = 65536  # what is lent at most, where reads are not filled; 4 KiB to 128 KiB measure alike
+RECEIVE_SIZE = 73728  # for our own parsers: 64 KiB come in one read with a head, a frame or the records around them
+LARGE_READ_SIZE = 262144  # what is lent at most, while a stream fills its reads
+LEAD = 2048  # bytes in front of what a read fills: see ReadBuffer
+CALM = 256  # lent reads in a row that did not fill a small buffer, until the large one goes
 BLOCK = 65536
 MOST_SEGMENTS = 64  # of one sendmsg: IOV_MAX is at least 16, 1024 on Linux
 JOIN_BELOW = 16384  # parts smaller than this together are joined: one copy is cheaper than a vector
+GATHER_BELOW = 1024  # bytes: parts of a queue smaller than this gather, where there are many of them
+FEW = 64  # segments of a queue that are not counted, nor gathered
+ENTRY = 256  # bytes that a segment costs beside its data
 TURN_BYTES = 1 << 20  # one stream's share of a turn: others are served in between
 
-KEPT = 1 << 23  # bytes: blocks up to this size are kept, twice as much at the end of the heap
-_kept: List[int] = []
 
 _TELLS_EXPORTS = sys.implementation.name == "cpython"
 _POISON = b"\xdd"
+_NOTHING = memoryview(b"")
 
 
-def flat(data: Any) -> Data:
-    """`data` as bytes or as a flat view of its bytes. TypeError: not bytes-like. ValueError: not contiguous."""
+def flat(data: Any, wanted: str = "bytes-like data") -> Data:
+    """`data` as bytes or as a flat view of its bytes. TypeError: it is not `wanted`. ValueError: not contiguous."""
     if type(data) is bytes:
         return data
-    view = memoryview(data)
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise not_bytes(data, wanted) from None
     if not view.c_contiguous:
         raise ValueError("send needs contiguous memory: pass bytes(data), or the parts as a list")
     if view.format == "B" and view.ndim == 1:
         return view
     return view.cast("B") if view.nbytes else b""  # cast() refuses empty ones
+
+
+def not_bytes(data: Any, wanted: str = "bytes-like data") -> TypeError:
+    """The error for `data`, which is not `wanted`: says how to make bytes of it."""
+    if isinstance(data, str):
+        do = "encode it first: text.encode()"
+    elif isinstance(data, (list, tuple)):
+        do = "join its parts first: b''.join(parts)"
+    elif data is None:
+        do = "an empty one is b''"
+    else:
+        do = "make bytes of it first, such as str(value).encode() or json.dumps(value).encode()"
+    return TypeError("%s is wanted, not %s: %s" % (wanted, type(data).__name__, do))
 
 
 def own(part: Data) -> bytes:
@@ -65,9 +88,9 @@ def own(part: Data) -> bytes:
 
 
 def retain(part: Data) -> Data:
-    """`part` for the queue: as `own`, and of immutable memory that is mostly still to go a view instead of a copy."""
+    """`part` for the queue: as `own`, and of immutable memory a view instead of a copy, but for a small rest of it."""
     whole = _shown(part)
-    if whole is not None and 2 * len(part) >= len(whole):
+    if whole is not None and (len(part) >= JOIN_BELOW or 2 * len(part) >= len(whole)):
         return memoryview(part)  # a view of its own: that of the caller may be released
     return own(part)
 
@@ -78,46 +101,106 @@ def _shown(part: Data) -> Optional[bytes]:
     return whole if type(whole) is bytes else None
 
 
-def keep_freed_memory() -> None:
-    """For long messages: has the allocator keep what they leave; once a process, only the first call does something.
-
-    glibc gives blocks over 128 KiB back to the kernel when they are freed, and each page of the next one is a fault: up to 500
-    an echo of 1 MiB, half of its time. Freeing one large block, never touched, raises that bound to its size (mallopt(3)).
-    """
-    if not _kept:
-        _kept.append(len(bytes(KEPT)))
-
-
 class ReadBuffer:
-    """The receive buffer of a loop."""
+    """The receive buffer of a loop: 64 KiB, and 256 KiB once a read of a stream fills it.
 
-    __slots__ = ("store", "_whole")
+    It is small again after CALM reads that did not need more, or when the stream that filled it last is closed. It is replaced,
+    never resized: while a view is lent, `store` is what the view shows.
+
+    Reads go LEAD bytes into the store. What malloc maps begins 16 bytes behind the start of a page, and what the kernel copies
+    from begins at one: there are processors (AMD's) that copy five times slower where the target, page for page, is up to 64
+    bytes ahead.
+
+    `store`: the memory. `large`: whether that is 256 KiB. `lent`: the view that `receive` or `lend` made last.
+    """
+
+    __slots__ = ("store", "large", "lent", "_room", "_whole", "_mark", "_calm", "_filler")
 
     def __init__(self) -> None:
-        self.store = bytearray(READ_SIZE)
-        self._whole = memoryview(self.store).toreadonly()
+        self.large: bool = False
+        self.lent: memoryview = _NOTHING
+        self._mark = READ_SIZE  # reads of so many bytes are looked at by `_fit`
+        self._calm = 0  # reads in a row that a small buffer would have held
+        self._filler = 0  # id() of the socket whose read filled it last
+        self._replace()
 
-    def fresh(self) -> bytearray:
-        """The memory for the next read."""
-        return self.store
+    def receive(self, sock: Any) -> Optional[memoryview]:
+        """Reads from `sock`, once. A view of what came, to be given back by `take_back`; None: the end of input."""
+        size = sock.recv_into(self._room)
+        if size >= self._mark:
+            self._fit(size, sock)
+        if not size:
+            return None
+        view = self.lent = self._whole[:size]
+        return view
+
+    def receive_from(self, sock: Any) -> Any:
+        """Receives a datagram: (size, who sent it); `lend(size)` makes the view. A large buffer stays large for it."""
+        return sock.recvfrom_into(self._room)
 
     def lend(self, size: int) -> memoryview:
         """A view of the first `size` bytes, to be given back by `take_back`."""
-        return self._whole[:size]
+        view = self.lent = self._whole[:size]
+        return view
 
-    def lend_bytes(self, data: bytes) -> memoryview:
-        """A view of `data`, which was read as bytes, under the same rule."""
-        return memoryview(data)
+    def lend_bytes(self, data: Union[bytes, memoryview]) -> memoryview:
+        """A view of `data`, which was read as bytes, under the same rule; a view is lent as it is."""
+        return data if type(data) is memoryview else memoryview(data)
 
     def take_back(self, view: memoryview, slots: Iterable[Any]) -> Optional[BorrowError]:
         """Revokes the view. Returns the error to report when something still exports it; the buffer is then replaced."""
         try:
             view.release()
         except BufferError:
-            self.store = bytearray(READ_SIZE)
-            self._whole = memoryview(self.store).toreadonly()
+            self._replace()
+            self.lent = _NOTHING
             return kept_view(slots)
         return None
+
+    def left(self, sock: Any) -> None:
+        """`sock` reads no more: where it was the one that needed a large buffer, that goes."""
+        if self._filler == id(sock):
+            self._resize(False, 0)
+
+    def _fit(self, size: int, sock: Any) -> None:
+        """A read filled a small buffer, or the buffer is large: decides which it is to be."""
+        if size < READ_SIZE:
+            self._calm += 1
+            if self._calm >= CALM:
+                self._resize(False, size)
+        else:
+            self._calm = 0
+            self._filler = id(sock)
+            if not self.large:
+                self._resize(True, size)
+
+    def _resize(self, large: bool, size: int) -> None:
+        """The other buffer from now on; the first `size` bytes, which were just read, move along."""
+        data = self.store[LEAD:LEAD + size]
+        self.large = large
+        self._mark = 0 if large else READ_SIZE
+        self._replace()
+        self.store[LEAD:LEAD + size] = data
+
+    def _replace(self) -> None:
+        self.store: bytearray = bytearray(LEAD + (LARGE_READ_SIZE if self.large else READ_SIZE))
+        self._room = memoryview(self.store)[LEAD:]
+        self._whole = self._room.toreadonly()
+
+    def hand_out(self, owner: Any, view: memoryview, slots: Iterable[Any], fn: Callable[..., Any], *args: Any) -> None:
+        """Calls `fn(*args)`, which gets `view` lent from here, and takes the view back, whatever happens.
+
+        slots: who may have kept it, for the report. owner: told by `slot_failed(exc)` of what fn raised, by
+        `borrow_broken(exc)` of a view that was kept.
+        """
+        try:
+            fn(*args)
+        except Exception as exc:
+            owner.slot_failed(exc)
+        finally:
+            kept = self.take_back(view, slots)
+            if kept is not None:
+                owner.borrow_broken(kept)
 
     def direct(self, data: Any) -> bool:
         """Whether `data`, which is not bytes, can be given to the kernel as it is. What that takes is counted in bytes."""
@@ -135,47 +218,61 @@ class ReadBuffer:
         return part
 
 
-class DebugReadBuffer(ReadBuffer):
-    """A fresh buffer a read, so that a stashed slice keeps its content and is found out."""
+class Lent(bytearray):
+    """What debug mode lends: known by its class, also where more is lent meanwhile."""
 
     __slots__ = ()
 
-    def fresh(self) -> bytearray:
-        """New memory."""
-        self.store = bytearray(READ_SIZE)
-        return self.store
+
+class DebugReadBuffer(ReadBuffer):
+    """A fresh buffer a read, of the size it would have, so that a stashed slice keeps its content and is found out."""
+
+    __slots__ = ()
+
+    def receive(self, sock: Any) -> Optional[memoryview]:
+        """As ReadBuffer.receive, into new memory."""
+        size = self._filled(sock.recv_into)
+        if size >= self._mark:
+            self._fit(size, sock)
+        return self.lend(size) if size else None
+
+    def receive_from(self, sock: Any) -> Any:
+        """As ReadBuffer.receive_from, into new memory."""
+        return self._filled(sock.recvfrom_into)
+
+    def _filled(self, fill: Any) -> Any:
+        self._replace()
+        with memoryview(self.store) as base, base[LEAD:] as room:
+            return fill(room)
 
     def lend(self, size: int) -> memoryview:
         """A view of the first `size` bytes; nothing else exports the buffer."""
-        with memoryview(self.store) as base:
-            with base.toreadonly() as whole:
-                return whole[:size]
+        with memoryview(self.store) as base, base.toreadonly() as whole:
+            return whole[LEAD:LEAD + size]
 
-    def lend_bytes(self, data: bytes) -> memoryview:
+    def _replace(self) -> None:
+        self.store = Lent(LEAD + (LARGE_READ_SIZE if self.large else READ_SIZE))
+
+    def lend_bytes(self, data: Union[bytes, memoryview]) -> memoryview:
         """A view of a copy of `data`: what escapes from it is found out as well."""
-        self.fresh()[:len(data)] = data
+        self.store: bytearray = Lent(LEAD)
+        self.store += data
         return self.lend(len(data))
 
     def take_back(self, view: memoryview, slots: Iterable[Any]) -> Optional[BorrowError]:
         """Revokes the view, and finds what escaped from it."""
+        store: Any = _memory(view) or self.store  # a slot may have released it
         try:
             view.release()
         except BufferError:
             return kept_view(slots)
         if not _TELLS_EXPORTS:
-            self.store[:] = _POISON * len(self.store)
-        elif self._exported():
+            store[:] = _POISON * len(store)
+        elif _exported(store):
             gc.collect()  # it may only be waiting for the collector
-            if self._exported():
+            if _exported(store) and not _in_traceback(store):
                 return kept_view(slots)
         return None
-
-    def _exported(self) -> bool:
-        try:
-            self.store.append(0)
-        except BufferError:
-            return True
-        return False
 
     def direct(self, data: Any) -> bool:
         """False: it may be lent memory, `parts` is to look at it."""
@@ -185,13 +282,54 @@ class DebugReadBuffer(ReadBuffer):
         """As ReadBuffer.parts; to borrow a lent view, or a slice of one, is BorrowError."""
         parts = super().parts(data, borrowed)
         for part in parts:
-            if borrowed and type(part) is memoryview and part.obj is self.store:
+            if borrowed and type(part) is memoryview and type(part.obj) is Lent:
                 raise BorrowError(
                     "send() was given a lent receive view, which is revoked when the slot returns",
                     "send_owned(view), which copies, or send(bytes(view))",
                     "send borrows",
                 )
         return parts
+
+
+def _exported(store: bytearray) -> bool:
+    try:
+        store.append(0)
+    except BufferError:
+        return True
+    return False
+
+
+def _in_traceback(store: bytearray) -> bool:
+    """Whether all that exports `store` is in frames of an exception that somebody keeps: no slot has kept it."""
+    views = [thing for thing in gc.get_objects() if type(thing) is memoryview and _memory(thing) is store]
+    holders = [holder for view in views for holder in gc.get_referrers(view) if holder is not views]
+    return bool(holders) and all(type(one).__name__ == "frame" and not one.f_code.co_flags & 0x20 for one in holders)
+
+
+def _memory(view: memoryview) -> Any:
+    """What `view` shows; None: it is released."""
+    try:
+        return view.obj
+    except ValueError:
+        return None
+
+
+def let_go(parts: Iterable[Data], kept: Iterable[Data] = ()) -> None:
+    """Ends those of the views `parts`, which must be ours, that are not among `kept`: their owner may resize what they show.
+
+    CPython ends them by itself, with the last that knows them. Elsewhere they would last until the collector comes.
+    """
+    if not _TELLS_EXPORTS:
+        stay = set(map(id, kept))
+        for part in parts:
+            if type(part) is memoryview and id(part) not in stay:
+                part.release()
+
+
+def rest_from(part: Data, start: int) -> memoryview:
+    """A view of what `part` has from byte `start` on."""
+    with memoryview(part) as whole:
+        return whole[start:]
 
 
 def kept_view(slots: Iterable[Any]) -> BorrowError:
@@ -204,73 +342,65 @@ def kept_view(slots: Iterable[Any]) -> BorrowError:
     )
 
 
-class _Segment:
-    """One piece of the queue. `done` is on the last piece of its send."""
+class Segment:
+    """One piece of the queue. `data`: its bytes. `done` is on the last piece of its send. `in_file`: its bytes are in a file,
+    `count` of them (fileregion.py)."""
 
     __slots__ = ("data", "done")
 
+    in_file = False
+    count = 0
+
     def __init__(self, data: Data, done: Done) -> None:
-        self.data = data
-        self.done = done
-
-
-class FileRegion(_Segment):
-    """`count` bytes of an open binary file from `offset`; `finish` closes the file if it was given away."""
-
-    __slots__ = ("file", "offset", "count", "_close", "_fd")
-
-    def __init__(self, file: BinaryIO, offset: int, count: int, close: bool, done: Done) -> None:
-        super().__init__(b"", done)
-        self.file = file
-        self.offset = offset
-        self.count = count
-        self._close = close
-        try:
-            self._fd = file.fileno() if hasattr(os, "sendfile") else -1
-        except (AttributeError, OSError):  # in memory, in a zip
-            self._fd = -1
+        self.data: Data = data
+        self.done: Done = done
 
     def send(self, sock: Any) -> int:
-        """Sends a piece; NetError where the file is shorter than promised."""
-        size = min(self.count, TURN_BYTES)
-        if self._fd >= 0 and isinstance(sock, socket.socket):
-            try:
-                taken = os.sendfile(sock.fileno(), self._fd, self.offset, size)
-            except (BlockingIOError, InterruptedError):
-                raise
-            except OSError:  # a file system, or a kernel, without it
-                self._fd = -1
-                return self.send(sock)
-        else:
-            self.file.seek(self.offset)
-            piece = self.file.read(min(size, READ_SIZE))
-            taken = sock.send(piece) if piece else 0
-            if piece and not taken:
-                raise BlockingIOError
-        if not taken:
-            raise NetError("the file ended %d bytes before what was promised of it" % self.count)
-        self.offset += taken
-        self.count -= taken
-        return taken
+        """Of what is in a file: sends a piece, and returns its size."""
+        raise NotImplementedError
+
+    def cut(self, taken: int) -> None:
+        """The first `taken` bytes are out."""
+        data, self.data = self.data, rest_from(self.data, taken)
+        let_go((data,))
+
+    def keep(self) -> None:
+        """Its memory is the caller's again: what may change is copied."""
+        data, self.data = self.data, own(self.data)
+        let_go((data,))
 
     def finish(self) -> None:
-        """Closes the file."""
-        if self._close:
-            self.file.close()
+        """It is out, or given up."""
+        let_go((self.data,))
 
 
 class WriteQueue:
-    """What the kernel has not taken yet, in order. `size` counts bytes held in memory, regions of files not."""
+    """What the kernel has not taken yet, in order. `size` counts bytes held in memory, regions of files not.
 
-    __slots__ = ("size", "finished", "_segments")
+    Many small parts gather in one segment: what a queue holds costs about what it says. `finished`: the `done` of sends that
+    are out.
+    """
+
+    __slots__ = ("size", "finished", "_segments", "_tail")
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size: int = 0
         self.finished: List[Callable[[], Any]] = []
-        self._segments: Deque[_Segment] = deque()
+        self._segments: Deque[Segment] = deque()
+        self._tail: Optional[bytearray] = None  # the data of the last segment, while small parts gather there
 
     def __bool__(self) -> bool:
         return bool(self._segments)
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory that it takes: `size`, and where there are many segments what each of them costs."""
+        return self.size + ENTRY * max(0, len(self._segments) - FEW)
+
+    @property
+    def left(self) -> int:
+        """Bytes that wait, those of regions of files included."""
+        return self.size + sum(segment.count for segment in self._segments)
 
     def add(self, parts: List[Data], done: Done, borrowed: bool) -> None:
         """Appends the parts of one send (at least one)."""
@@ -279,7 +409,7 @@ class WriteQueue:
             self.size += len(part)
             self._append(part, done if index == last else None, borrowed)
 
-    def add_file(self, region: FileRegion) -> None:
+    def add_file(self, region: Segment) -> None:
         """Appends a region of a file."""
         self._segments.append(region)
 
@@ -293,37 +423,55 @@ class WriteQueue:
         try:
             while segments and total < TURN_BYTES:
                 first = segments[0]
-                if isinstance(first, FileRegion):
+                if first.in_file:
                     if first.count:
                         total += first.send(sock)
                     if not first.count:
                         self._pop()
                     continue
                 batch = self._batch()
+                whole = sum(map(len, batch))  # now: of what is out, the views are ended
                 taken = send_parts(sock, batch)
                 total += taken
                 self._advance(batch, taken)
-                if taken < sum(map(len, batch)):
+                if taken < whole:
                     break
         except (BlockingIOError, InterruptedError):
             pass
         return total
 
+    def keep(self) -> None:
+        """on_drain is told: what still waits is borrowed no more."""
+        self._tail = None
+        for segment in self._segments:
+            segment.keep()
+
     def clear(self) -> None:
         """Lets go of everything."""
         for segment in self._segments:
-            if isinstance(segment, FileRegion):
-                segment.finish()
+            segment.finish()
         self._segments.clear()
+        self._tail = None
         self.size = 0
 
     def _append(self, part: Data, done: Done, borrowed: bool) -> None:
-        self._segments.append(_Segment(part, done))
+        if len(part) >= GATHER_BELOW or len(self._segments) < FEW:
+            self._tail = None
+            self._segments.append(Segment(part, done))
+            return
+        if self._tail is None:
+            self._tail = bytearray()
+            self._segments.append(Segment(self._tail, None))
+        self._tail += part
+        if done is not None:
+            self._segments[-1].done = done
+        if done is not None or len(self._tail) >= JOIN_BELOW:
+            self._tail = None
 
     def _batch(self) -> List[Data]:
         batch: List[Data] = []
         for segment in self._segments:
-            if isinstance(segment, FileRegion) or len(batch) == MOST_SEGMENTS:
+            if segment.in_file or len(batch) == MOST_SEGMENTS:
                 break
             batch.append(segment.data)
         return batch
@@ -333,29 +481,46 @@ class WriteQueue:
         for data in batch:  # by the batch, not by what is left of `taken`: a segment may be empty
             if taken < len(data):
                 if taken:
-                    self._segments[0].data = memoryview(data)[taken:]
+                    if data is self._tail:
+                        self._tail = None  # a view of it is shown from now on: it grows no more
+                    self._segments[0].cut(taken)
                 return
             taken -= len(data)
             self._pop()
 
     def _pop(self) -> None:
         segment = self._segments.popleft()
+        if segment.data is self._tail:
+            self._tail = None
         if segment.done is not None:
             self.finished.append(segment.done)
-        if isinstance(segment, FileRegion):
+        if segment.in_file or not _TELLS_EXPORTS:
             segment.finish()
 
 
-class Loan(_Segment):
+class Loan(Segment):
     """A borrowed block with the checksum it had when it was sent."""
 
     __slots__ = ("_whole", "_sum", "_stack")
 
     def __init__(self, data: memoryview, done: Done, stack: str) -> None:
         super().__init__(data, done)
-        self._whole = data
+        self._whole: Data = data
         self._sum = crc32(data)
         self._stack = stack
+
+    def cut(self, taken: int) -> None:
+        data, self.data = self.data, rest_from(self.data, taken)
+        let_go((data,), (self._whole,))
+
+    def keep(self) -> None:
+        if crc32(self._whole) == self._sum:  # else it is told when its turn comes
+            let_go((self._whole,), (self.data,))
+            super().keep()
+            self._whole, self._sum = self.data, crc32(self.data)
+
+    def finish(self) -> None:
+        let_go((self.data, self._whole))
 
     def verify(self) -> None:
         if crc32(self._whole) != self._sum:
@@ -373,13 +538,15 @@ class DebugWriteQueue(WriteQueue):
 
     def _append(self, part: Data, done: Done, borrowed: bool) -> None:
         if not borrowed or type(getattr(part, "obj", part)) is bytes:  # bytes do not change, seen through a view either
-            self._segments.append(_Segment(part, done))
+            super()._append(part, done, borrowed)
             return
+        self._tail = None
         stack = debug.stack()
-        view = memoryview(part)
-        for start in range(0, len(view), BLOCK):
-            block = view[start:start + BLOCK]
-            self._segments.append(Loan(block, done if start + BLOCK >= len(view) else None, stack))
+        with memoryview(part) as view:
+            for start in range(0, len(view), BLOCK):
+                block = view[start:start + BLOCK]
+                self._segments.append(Loan(block, done if start + BLOCK >= len(view) else None, stack))
+        let_go((part,))
 
     def _batch(self) -> List[Data]:
         first = self._segments[0]
@@ -399,22 +566,10 @@ def send_parts(sock: Any, parts: List[Data]) -> int:
     return int(sock.send(parts[0]))
 
 
-def read_out(sock: Any, wanted: Callable[[], bool], take: Callable[[bytes], Any]) -> None:
-    """Gives `take` what the kernel still has of a broken connection, while it is wanted."""
-    try:
-        while wanted():
-            data = sock.recv(READ_SIZE)
-            if not data:
-                return
-            take(data)
-    except OSError:  # there is no more
-        pass
-
-
 def rest_of(parts: List[Data], taken: int) -> List[Data]:
     """What is left of `parts` after `taken` bytes."""
     for index, part in enumerate(parts):
         if taken < len(part):
-            return [memoryview(part)[taken:] if taken else part] + parts[index + 1:]
+            return [rest_from(part, taken) if taken else part] + parts[index + 1:]
         taken -= len(part)
     return []

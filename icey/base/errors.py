@@ -6,21 +6,25 @@
       QueueFull(BufferError)        a send would pass the queue's cap; nothing of it was taken
       NetError(OSError)             the network said no
         ResolveError  ConnectError  TLSError  PeerClosed  Deadline(TimeoutError)  Truncated(TLSError, PeerClosed)
+        MqttRefused                 in mqtt/errors.py
       ProtocolError(ValueError)     the peer sent what its protocol forbids
         HttpError -> BadRequest (TooLarge RequestTimeout NotSupported IncompleteBody), BadResponse
         WebSocketError
+        MqttError                   in mqtt/errors.py
 
 Rule: an error teaches. A ContractError says in three parts what happened, which contract that breaks
-(by the name the README uses) and what to do instead.
+(by the name of one of the README's contracts, or of the rule in a few words) and what to do instead.
 
 Not here: how violations are noticed (each file keeps its own rule) and how they are reported (debug.py).
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from typing import Any, Iterable, List, Optional, Sequence, Tuple
+    from typing import Any, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+
+    HeaderPairs = Union[Iterable[Tuple[str, str]], Mapping[str, str], None]
 
 
 class IceyError(Exception):
@@ -28,9 +32,9 @@ class IceyError(Exception):
 
 
 class ContractError(IceyError, RuntimeError):
-    """A rule of the runtime was broken. The text has three parts: what happened, which contract, what to do."""
+    """A rule of the runtime was broken. The text has three parts: `what` happened, which `contract`, and `fix`, what to do."""
 
-    contract = "runtime contract"
+    contract: str = "runtime contract"
 
     def __init__(self, what: str, fix: str = "", contract: Optional[str] = None) -> None:
         if contract is not None:
@@ -40,7 +44,9 @@ class ContractError(IceyError, RuntimeError):
         super().__init__(what, fix)
 
     def __str__(self) -> str:
-        text = "%s. Contract: %s." % (self.what, self.contract)
+        what = self.what.rstrip("\n")
+        end = ". " if what == self.what else "\n"  # behind the lines of a stack no sentence ends
+        text = "%s%sContract: %s." % (what, end, self.contract)
         return text + " Instead: %s." % self.fix if self.fix else text
 
 
@@ -69,7 +75,21 @@ class StateError(ContractError):
 
 
 class QueueFull(IceyError, BufferError):
-    """The send would pass `max_queue`. Nothing of it was taken and the stream lives: wait for `on_drain`."""
+    """The send would pass `max_queue`. Nothing of it was taken and the stream lives: wait for `on_drain`.
+
+    `full`: the handle that was full, None where that is not told. Debug mode names it.
+    """
+
+    full: Any = None
+
+    @classmethod
+    def of(cls, queued: int, more: int, most: int, full: Any = None) -> QueueFull:
+        """For a send of `more` bytes where `queued` wait already and `most` may."""
+        why = "" if queued + more > most else " (each small send counts for more)"
+        said = "%d bytes queued, %d more would pass max_queue %d%s: wait for on_drain" % (queued, more, most, why)
+        exc = cls("%s (%r)" % (said, full) if full is not None and full.loop.debug else said)
+        exc.full = full
+        return exc
 
 
 class NetError(IceyError, OSError):
@@ -115,18 +135,21 @@ class ProtocolError(IceyError, ValueError):
 class HttpError(ProtocolError):
     """An HTTP failure with the status that answers it: raised from a server's slot, it *is* the answer.
 
-    status: 400 to 599. headers: pairs to add to the answer. reason: one line of text for the body and the log.
+    status: 400 to 599. headers: pairs or a mapping, to add to the answer. reason: one line of text for the body and the log.
     """
 
-    status = 500
+    status: int = 500
 
     def __init__(
-        self, status: Optional[int] = None, reason: str = "", headers: Iterable[Tuple[str, str]] = ()
+        self, status: Optional[int] = None, reason: str = "", headers: HeaderPairs = ()
     ) -> None:
         if status is not None:
             self.status = status
+        if not isinstance(self.status, int):
+            raise TypeError("HttpError(status, reason): a status is a number, not %r" % (status,))
         self.reason = reason
-        self.headers = list(headers)
+        pairs: Any = headers
+        self.headers: List[Tuple[str, str]] = list(pairs.items() if hasattr(pairs, "items") else pairs or ())
         super().__init__(self.status, reason)
 
     def __str__(self) -> str:
@@ -138,7 +161,7 @@ class BadRequest(HttpError):
 
     status = 400
 
-    def __init__(self, reason: str = "", status: Optional[int] = None, headers: Iterable[Tuple[str, str]] = ()) -> None:
+    def __init__(self, reason: str = "", status: Optional[int] = None, headers: HeaderPairs = ()) -> None:
         super().__init__(status, reason, headers)
 
 
@@ -165,6 +188,9 @@ class IncompleteBody(BadRequest):
 
     status = 400
 
+    def __str__(self) -> str:
+        return self.reason or "400"
+
 
 class BadResponse(HttpError):
     """What a server answered is malformed, or past a limit (502, for a gateway that has to answer with something)."""
@@ -179,7 +205,7 @@ class BadResponse(HttpError):
 
 
 class WebSocketError(ProtocolError):
-    """A WebSocket rule was broken. `close_code`: what to close with (RFC 6455 section 7.4.1)."""
+    """A WebSocket rule was broken. `close_code`: what to close with (RFC 6455 section 7.4.1); `reason`: why."""
 
     def __init__(self, close_code: int, reason: str = "") -> None:
         super().__init__(close_code, reason)

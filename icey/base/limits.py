@@ -8,7 +8,7 @@ Not here: constants nobody should need to tune (batch sizes, grammar caps); they
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Any, Dict, List, NoReturn, Optional, Tuple, Union
 
@@ -17,22 +17,23 @@ _TABLE: List[Tuple[str, Union[int, float], str, str]] = [
     ("head_timeout", 10.0, "s", "a request head, from its connection's start or its first byte to its blank line"),
     ("body_timeout", 30.0, "s", "between two pieces of a request body"),
     ("keep_alive_timeout", 30.0, "s", "an idle connection waiting for its next request"),
-    ("write_timeout", 30.0, "s", "between two moments at which the kernel takes bytes of an answer"),
+    ("write_timeout", 30.0, "s", "between two moments at which the peer takes something of an answer"),
     ("connect_timeout", 10.0, "s", "a client's connection, all addresses of a name together"),
     ("answer_timeout", 30.0, "s", "the first byte of an answer, since its request was out"),
     ("continue_timeout", 1.0, "s", "100 Continue, before the body is sent without it"),
-    ("handshake_timeout", 10.0, "s", "a TLS or WebSocket handshake"),
-    ("close_timeout", 5.0, "s", "a closing stream, since the kernel last took bytes"),
+    ("handshake_timeout", 10.0, "s", "a TLS or WebSocket handshake, or a broker's answer to CONNECT"),
+    ("close_timeout", 5.0, "s", "a closing stream, since the peer last took something"),
     ("pong_timeout", 20.0, "s", "a pong, since its ping"),
     ("max_head", 65536, "B", "the header section: all fields and the blank line"),
     ("max_fields", 100, "", "header fields in a message"),
     ("max_target", 8192, "B", "request target"),
     ("max_body", 1048576, "B", "body gathered by `collect`"),
+    ("max_decoded", 67108864, "B", "a body undone for `save_to` or `on_payload`, if over 100 times what came"),
     ("max_connections", 10000, "", "connections of a server; the next ones wait in the kernel's backlog"),
     ("high_water", 65536, "B", "queued bytes from which on `send` returns False"),
     ("low_water", 16384, "B", "queued bytes at which `on_drain` comes"),
     ("max_queue", 16777216, "B", "queued bytes past which `send` raises QueueFull"),
-    ("max_message", 16777216, "B", "a WebSocket message"),
+    ("max_message", 16777216, "B", "a WebSocket or MQTT message, or an event of an EventSource"),
 ]
 
 
@@ -60,6 +61,7 @@ class Limits:
         max_fields: Optional[int]
         max_target: Optional[int]
         max_body: Optional[int]
+        max_decoded: Optional[int]
         max_connections: Optional[int]
         high_water: int
         low_water: int
@@ -118,3 +120,12 @@ def _check(name: str, value: Any, unit: str) -> None:
 
 
 DEFAULTS = Limits()
+
+
+def limits_of(limits: Any) -> Limits:
+    """`limits`; the defaults for None. TypeError for what is no Limits."""
+    if limits is None:
+        return DEFAULTS
+    if not isinstance(limits, Limits):
+        raise TypeError("limits are an icey.Limits(name=value), not %r" % (limits,))
+    return limits

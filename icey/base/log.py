@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Any, Optional
 
@@ -28,11 +28,10 @@ def error(area: str, message: str, *args: Any, exc: Optional[BaseException] = No
 def _write(level: str, area: str, message: str, args: Any, exc: Optional[BaseException]) -> None:
     try:
         import logging
-    except (ImportError, OSError):  # OSError: no descriptor is left to read it with
+
+        logging.getLogger("icey." + area).log(getattr(logging, level.upper()), message, *args, exc_info=exc)
+    except Exception:  # it is missing; no descriptor is left to read it with; what the program has it write to is closed
         _stderr(area, message % args if args else message, exc)
-        return
-    info = (type(exc), exc, exc.__traceback__) if exc is not None else None
-    logging.getLogger("icey." + area).log(getattr(logging, level.upper()), message, *args, exc_info=info)
 
 
 def _stderr(area: str, text: str, exc: Optional[BaseException]) -> None:

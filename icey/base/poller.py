@@ -1,6 +1,6 @@
 """What the loop asks of the operating system: which descriptors are ready, and whom to call.
 
-Both pollers keep `ready`, a dict fd -> the bound method to call with the event mask, so that a turn builds no key
+All pollers keep `ready`, a dict fd -> the bound method to call with the event mask, so that a turn builds no key
 object per event (measured: epoll.poll 149 ns a ready descriptor, selectors.select 291).
 
 Masks: READ and WRITE are asked for; what comes back is tested with CAN_READ and CAN_WRITE, which also hold epoll's bits
@@ -14,10 +14,11 @@ import os
 import select
 import selectors
 import sys
+from time import monotonic, sleep
 
 from .errors import StateError
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Optional, Tuple
 
@@ -28,7 +29,10 @@ WRITE = selectors.EVENT_WRITE
 CAN_READ = 1 | 8 | 16
 CAN_WRITE = 2 | 4 | 8 | 16
 
+SLICE = 0.02  # seconds of one wait, where the system cannot wait or the loop cannot be woken
+
 _EPOLL_MASK = (0, 1, 4, 5)
+_CLOSED = (errno.EBADF, getattr(errno, "WSAENOTSOCK", errno.EBADF))
 _SELECT_MOST = 512 if os.name == "nt" else 1024
 
 
@@ -59,7 +63,17 @@ class SelectorPoller:
 
     def wait(self, timeout: Optional[float]) -> List[Tuple[int, int]]:
         """(fd, mask) of the ready ones, after at most `timeout` seconds (None: until there is one)."""
-        return [(key.fd, mask) for key, mask in self._selector.select(timeout)]
+        try:
+            return [(key.fd, mask) for key, mask in self._selector.select(timeout)]
+        except OSError as exc:
+            if exc.errno not in _CLOSED:
+                raise
+        for fd in tuple(self.ready):  # select() refuses all for one that was closed behind our back: an interrupt may do that
+            try:
+                select.select([fd], (), (), 0)
+            except OSError:
+                self.unregister(fd)
+        return []
 
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to do; StateError where the selector has none."""
@@ -78,13 +92,32 @@ class SelectorPoller:
         self._selector.close()
 
 
+class PatientPoller(SelectorPoller):
+    """Over a selector whose select() does not wait (Emscripten's returns at once), or which nothing can wake (see waker.py).
+
+    A wait ends after SLICE seconds at the latest, ready or not: the next turn of the loop goes on with it. Asleep it costs
+    no more than that turn.
+    """
+
+    def wait(self, timeout: Optional[float]) -> List[Tuple[int, int]]:
+        """As SelectorPoller.wait, with SLICE for the longest timeout."""
+        rest = SLICE if timeout is None or timeout > SLICE else timeout
+        began = monotonic()
+        found = super().wait(rest)
+        if not found:
+            rest -= monotonic() - began
+            if rest > 0:
+                sleep(rest)
+        return found
+
+
 class EpollPoller:
     """Straight over epoll, where the system has it."""
 
     def __init__(self) -> None:
         self.ready: Dict[int, Ready] = {}
         self._epoll = select.epoll()
-        self.fileno = self._epoll.fileno
+        self.fileno: Callable[[], int] = self._epoll.fileno
         # (fd, mask) of the ready ones, after at most `timeout` seconds (None: until there is one)
         self.wait: Callable[[Optional[float]], List[Tuple[int, int]]] = self._epoll.poll
         if sys.implementation.name == "pypy":  # whose poll takes -1 alone for "until there is one"
@@ -93,7 +126,10 @@ class EpollPoller:
 
     def register(self, fd: int, events: int, fn: Ready) -> None:
         """Watches `fd`."""
-        self._epoll.register(fd, _EPOLL_MASK[events])
+        try:
+            self._epoll.register(fd, _EPOLL_MASK[events])
+        except FileExistsError:  # an interrupt struck behind the line above, once
+            self._epoll.modify(fd, _EPOLL_MASK[events])
         self.ready[fd] = fn
 
     def modify(self, fd: int, events: int, fn: Ready) -> None:
@@ -115,8 +151,10 @@ class EpollPoller:
         self._epoll.close()
 
 
-def best_poller() -> SelectorPoller | EpollPoller:
-    """The fastest poller this system has."""
+def best_poller(wakes: bool = True) -> SelectorPoller | EpollPoller:
+    """The fastest poller this system has. wakes: False for a loop that nothing can wake from outside."""
+    if not wakes or sys.platform == "emscripten":
+        return PatientPoller(selectors.DefaultSelector())
     if hasattr(select, "epoll") and hasattr(selectors, "EpollSelector"):
         return EpollPoller()
     return SelectorPoller(selectors.DefaultSelector())

@@ -1,89 +1,38 @@
-"""Debug mode: a callback that holds its loop longer than `loop.slow_limit` is logged, with its place.
-
-How: a debug loop keeps its calls and its descriptors' methods in containers that hand them out watched, and timers and idlers
-made on it watch their function. A release loop has plain ones, and pays nothing.
-"""
+"""Who held the loop: `slow`, with which debug mode watches the calls of its loops, and `who`, which names a callback."""
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
-
 from . import debug, log
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Iterator, Tuple
+    from typing import Any, Callable, Iterator, Tuple
 
     from .loop import Loop
 
-    Call = Tuple[Callable[..., Any], Tuple[Any, ...]]
+
+def slow(loop: Loop, callback: Callable[..., Any], spent: float) -> None:
+    """Logs a callback that held `loop` for more than its `slow_limit`, in seconds, with its place."""
+    if spent > loop.slow_limit:
+        log.warning("loop", "%s held the loop for %.3f s; split the work, or give it to a thread", who(callback), spent)
 
 
-class Watched:
-    """A callable that looks at the clock before and after."""
-
-    __slots__ = ("fn", "_loop")
-
-    def __init__(self, loop: Loop, fn: Callable[..., Any]) -> None:
-        self.fn = fn
-        self._loop = loop
-
-    @property
-    def __self__(self) -> Any:  # the loop asks for the handle that a method belongs to
-        return getattr(self.fn, "__self__", None)
-
-    def __call__(self, *args: Any) -> Any:
-        loop = self._loop
-        limit = loop.slow_limit
-        began = loop._clock()
-        try:
-            return self.fn(*args)
-        finally:
-            held = loop._clock() - began
-            if held > limit:
-                log.warning("loop", "%s held the loop for %.3f s; split the work, or give it to a thread", _who(self), held)
-
-
-class WatchedCalls(deque if not TYPE_CHECKING else Deque[Call]):  # type: ignore[misc]
-    """The calls of a debug loop."""
-
-    def __init__(self, loop: Loop) -> None:
-        super().__init__()
-        self._loop = weakref.proxy(loop)
-
-    def popleft(self) -> Call:
-        """The next call, watched."""
-        fn, args = super().popleft()
-        return Watched(self._loop, fn), args
-
-
-class WatchedReady(dict if not TYPE_CHECKING else Dict[int, Callable[[int], Any]]):  # type: ignore[misc]
-    """fd -> method, of a debug loop's poller."""
-
-    def __init__(self, loop: Loop, before: Dict[int, Callable[[int], Any]]) -> None:
-        super().__init__(before)
-        self._loop = weakref.proxy(loop)
-
-    def get(self, fd: int, default: Any = None) -> Any:
-        """The method for `fd`, watched."""
-        fn = super().get(fd)
-        return default if fn is None else Watched(self._loop, fn)
-
-
-def _who(watched: Watched) -> str:
+def who(callback: Callable[..., Any]) -> str:
     """The program's own function where that is known: the callback, or the slots behind a handle's method."""
-    owner = watched.__self__
-    slots = ["%s: %s" % (name, debug.place(fn)) for name, fn in _slots(owner)]
+    owner = getattr(callback, "__self__", None)
+    fn = getattr(owner, "fn", None)
+    if fn is not None:  # of a timer or an idler
+        callback, owner = fn, getattr(fn, "__self__", None)
+    slots = ["%s: %s" % (name, debug.place(fn)) for name, fn in slots_behind(owner)]
     if slots:
         return "%r (%s)" % (owner, ", ".join(slots))
-    return debug.place(watched.fn)
+    return debug.place(callback)
 
 
-def _slots(owner: Any) -> Iterator[Tuple[str, Any]]:
-    sink = getattr(owner, "_sink", None)
-    server = getattr(sink, "server", None)
-    for thing in (owner, server):
-        for name, signal in (getattr(thing, "_signals", None) or {}).items():
+def slots_behind(owner: Any) -> Iterator[Tuple[str, Any]]:
+    """(event, slot) of what a handle, or the server whose connection its protocol is, tells."""
+    for thing in (owner, getattr(getattr(owner, "protocol", None), "server", None)):
+        signals = getattr(thing, "signals", None)
+        for name, signal in signals.items() if isinstance(signals, dict) else ():  # of others: anything
             for fn in signal:
                 yield name, fn

@@ -1,91 +1,117 @@
-"""HTTP/1.1: parser, server, static files. Names are looked up when they are first used; importing does nothing else."""
+"""HTTP/1.1 and WebSocket, both sides.
 
-TYPE_CHECKING = False
+    Server Exchange Request Response Headers Responder       a server; what a handler gets is the Exchange
+    StaticFiles WSGI FormParser AccessLog Health Metrics     slots for it
+    Client fetch ClientConnection MultipartEncoder           a client: with a pool, blocking, step by step
+    WebSocket broadcast WebSocketCore Reconnecting           WebSocket; one that comes back
+    EventSource SseAdapter MultipartAdapter ChunkedAdapter   events and answers that go on
+    BasicAuth DigestAuth Cookie CookieJar Proxy URL          what goes with requests
+
+Names are looked up when they are first used; importing does nothing else. `dir(icey.http)` has all.
+"""
+
+from ..base.lazy import lazy as _lazy
+
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from .accesslog import AccessLog as AccessLog
-    from .auth import BasicAuth as BasicAuth
-    from .auth import DigestAuth as DigestAuth
-    from .auth import DigestVerifier as DigestVerifier
-    from .call import Call as Call
-    from .client import Client as Client
-    from .clientconnection import ClientConnection as ClientConnection
-    from .connection import ServerConnection as ServerConnection
-    from .cookies import Cookie as Cookie
-    from .cookies import CookieJar as CookieJar
-    from .dialing import Proxy as Proxy
-    from .exchange import Exchange as Exchange
-    from .fetching import Answer as Answer
-    from .fetching import fetch as fetch
-    from .forms import Form as Form
-    from .forms import FormFile as FormFile
-    from .forms import FormParser as FormParser
-    from .forwarding import ForwardedInfo as ForwardedInfo
-    from .forwarding import forwarded as forwarded
-    from .headers import Headers as Headers
-    from .message import Request as Request
-    from .message import Response as Response
-    from .multipartencoder import FilePart as FilePart
-    from .multipartencoder import MultipartEncoder as MultipartEncoder
-    from .packetends import ExchangeSource as ExchangeSource
-    from .packetends import WebSocketSink as WebSocketSink
-    from .packetends import WebSocketSource as WebSocketSource
-    from .packetizers import ChunkedAdapter as ChunkedAdapter
-    from .packetizers import EventPacket as EventPacket
-    from .packetizers import MultipartAdapter as MultipartAdapter
-    from .packetizers import SseAdapter as SseAdapter
-    from .parser import Parser as Parser
-    from .server import Responder as Responder
-    from .server import Server as Server
-    from .states import ClientState as ClientState
-    from .states import ServerState as ServerState
-    from .states import WebSocketState as WebSocketState
-    from .static import StaticFiles as StaticFiles
-    from .url import URL as URL
-    from .urlencoded import parse_urlencoded as parse_urlencoded
-    from .urlencoded import urlencode as urlencode
-    from .websocket import WebSocketCore as WebSocketCore
-    from .wssocket import WebSocket as WebSocket
+    from .client.answer import Answer as Answer
+    from .client.call import Call as Call
+    from .client.client import Client as Client
+    from .client.comeback import ReconnectState as ReconnectState
+    from .client.connection import ClientConnection as ClientConnection
+    from .client.cookiejar import CookieJar as CookieJar
+    from .client.eventsource import EventSource as EventSource
+    from .client.fetch import fetch as fetch
+    from .client.multipartencoder import FilePart as FilePart
+    from .client.multipartencoder import MultipartEncoder as MultipartEncoder
+    from .client.proxy import Proxy as Proxy
+    from .client.states import ClientState as ClientState
+    from .http1.parser import Parser as Parser
+    from .semantics.auth import BasicAuth as BasicAuth
+    from .semantics.auth import DigestAuth as DigestAuth
+    from .semantics.auth import DigestVerifier as DigestVerifier
+    from .semantics.cookies import Cookie as Cookie
+    from .semantics.eventstream import EventStreamParser as EventStreamParser
+    from .semantics.eventstream import ServerSentEvent as ServerSentEvent
+    from .semantics.headers import Headers as Headers
+    from .semantics.message import Request as Request
+    from .semantics.message import Response as Response
+    from .semantics.url import URL as URL
+    from .semantics.urlencoded import parse_urlencoded as parse_urlencoded
+    from .semantics.urlencoding import urlencode as urlencode
+    from .server.accesslog import AccessLog as AccessLog
+    from .server.connection import ServerConnection as ServerConnection
+    from .server.exchange import Exchange as Exchange
+    from .server.forms import Form as Form
+    from .server.forms import FormFile as FormFile
+    from .server.forms import FormParser as FormParser
+    from .server.forwarding import ForwardedInfo as ForwardedInfo
+    from .server.forwarding import forwarded as forwarded
+    from .server.operations import Health as Health
+    from .server.operations import Metrics as Metrics
+    from .server.responder import Responder as Responder
+    from .server.server import Server as Server
+    from .server.states import ServerState as ServerState
+    from .server.static import StaticFiles as StaticFiles
+    from .server.wsgi import WSGI as WSGI
+    from .streaming.adapters import ChunkedAdapter as ChunkedAdapter
+    from .streaming.adapters import EventPacket as EventPacket
+    from .streaming.adapters import MultipartAdapter as MultipartAdapter
+    from .streaming.adapters import SseAdapter as SseAdapter
+    from .streaming.clientends import ClientSink as ClientSink
+    from .streaming.clientends import ClientSource as ClientSource
+    from .streaming.sources import ExchangeSource as ExchangeSource
+    from .streaming.sources import WebSocketSink as WebSocketSink
+    from .streaming.sources import WebSocketSource as WebSocketSource
+    from .websocket.broadcast import broadcast as broadcast
+    from .websocket.compression import WebSocketCompression as WebSocketCompression
+    from .websocket.frames import WebSocketCore as WebSocketCore
+    from .websocket.reconnecting import Reconnecting as Reconnecting
+    from .websocket.states import WebSocketState as WebSocketState
+    from .websocket.websocket import WebSocket as WebSocket
 
 _HOME = {
-    "accesslog": "AccessLog",
-    "auth": "BasicAuth DigestAuth DigestVerifier",
-    "call": "Call",
-    "client": "Client",
-    "clientconnection": "ClientConnection",
-    "connection": "ServerConnection",
-    "cookies": "Cookie CookieJar",
-    "dialing": "Proxy",
-    "exchange": "Exchange",
-    "forms": "Form FormFile FormParser",
-    "forwarding": "ForwardedInfo forwarded",
-    "fetching": "Answer fetch",
-    "headers": "Headers",
-    "message": "Request Response",
-    "multipartencoder": "FilePart MultipartEncoder",
-    "packetends": "ExchangeSource WebSocketSink WebSocketSource",
-    "packetizers": "ChunkedAdapter EventPacket MultipartAdapter SseAdapter",
-    "parser": "Parser",
-    "server": "Responder Server",
-    "states": "ClientState ServerState WebSocketState",
-    "static": "StaticFiles",
-    "url": "URL",
-    "urlencoded": "parse_urlencoded urlencode",
-    "websocket": "WebSocketCore",
-    "wssocket": "WebSocket",
+    "semantics.auth": "BasicAuth DigestAuth DigestVerifier",
+    "semantics.cookies": "Cookie",
+    "semantics.eventstream": "EventStreamParser ServerSentEvent",
+    "semantics.headers": "Headers",
+    "semantics.message": "Request Response",
+    "semantics.url": "URL",
+    "semantics.urlencoded": "parse_urlencoded",
+    "semantics.urlencoding": "urlencode",
+    "http1.parser": "Parser",
+    "server.accesslog": "AccessLog",
+    "server.connection": "ServerConnection",
+    "server.exchange": "Exchange",
+    "server.forms": "Form FormFile FormParser",
+    "server.forwarding": "ForwardedInfo forwarded",
+    "server.operations": "Health Metrics",
+    "server.responder": "Responder",
+    "server.server": "Server",
+    "server.states": "ServerState",
+    "server.static": "StaticFiles",
+    "server.wsgi": "WSGI",
+    "client.answer": "Answer",
+    "client.call": "Call",
+    "client.client": "Client",
+    "client.comeback": "ReconnectState",
+    "client.connection": "ClientConnection",
+    "client.cookiejar": "CookieJar",
+    "client.eventsource": "EventSource",
+    "client.fetch": "fetch",
+    "client.multipartencoder": "FilePart MultipartEncoder",
+    "client.proxy": "Proxy",
+    "client.states": "ClientState",
+    "websocket.broadcast": "broadcast",
+    "websocket.compression": "WebSocketCompression",
+    "websocket.frames": "WebSocketCore",
+    "websocket.reconnecting": "Reconnecting",
+    "websocket.states": "WebSocketState",
+    "websocket.websocket": "WebSocket",
+    "streaming.adapters": "ChunkedAdapter EventPacket MultipartAdapter SseAdapter",
+    "streaming.clientends": "ClientSink ClientSource",
+    "streaming.sources": "ExchangeSource WebSocketSink WebSocketSource",
 }
-_LAZY = {name: module for module, names in _HOME.items() for name in names.split()}
-
-__all__ = [*sorted(_LAZY)]  # noqa: PLE0604 - all of them are str
-
-
-def __getattr__(name: str) -> object:
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError("module %r has no attribute %r" % (__name__, name))
-    found: object = getattr(__import__(module, globals(), None, (name,), 1), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> "list[str]":
-    return sorted(set(globals()) | set(_LAZY))
+_LEFT_OUT: "dict[str, str]" = {}
+if not TYPE_CHECKING:  # checkers read the imports above, and name what is misspelt
+    __getattr__, __dir__ = _lazy(globals(), _HOME, _LEFT_OUT)

@@ -1,1 +1,1 @@
-"""Sockets: addresses, TCP, adapters. Imports nothing by itself."""
+"""Sockets and names: addresses, resolving, TCP, TLS, UDP, adapters. Importing this imports none of them."""

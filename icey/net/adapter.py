@@ -6,38 +6,44 @@
 
     Upper().use(sock)
 
-Rules: an adapter takes all that its stream receives; `on_data` views are lent, as `on_recv`'s are. One stream, one
-adapter: `use` puts it in the place of the one before.
+Rules
+- An adapter gets all that its stream receives. The views given to `on_data` are lent, as those of `on_recv` are.
+- A stream has one adapter: `use` puts a new one in the place of the one before.
+
+Not here: what a stream calls, and when (base/streamprotocol.py).
 """
 
 from __future__ import annotations
 
 from ..base.errors import StateError
+from ..base.streamprotocol import StreamProtocol
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from typing import Any, Optional
 
-    from ..base.buffer import Done
+    from ..base.buffer import Done, Sendable
     from ..base.stream import Stream
 
 
-class Adapter:
-    """Override what you need of on_data, on_end, on_drain, on_error and on_close."""
+class Adapter(StreamProtocol):
+    """Override what you need of on_attach, on_data, on_end, on_drain, on_error and on_close.
 
-    stream: Optional[Stream] = None
+    `stream`: the stream in use, None before `use`.
+    """
+
+    stream: Stream = None  # type: ignore[assignment]  # where on_data and the like are called, it is there
 
     def use(self, stream: Stream) -> Adapter:
-        """Takes the place between `stream` and its user. Returns the adapter."""
-        stream._check()
-        stream._require_open("use")
+        """Puts the adapter between `stream` and its user. Returns the adapter. StateError: the stream is closing."""
+        stream.check_thread()
+        stream.require_open("use")
         self.stream = stream
-        stream._use_sink(self)
+        stream.use_protocol(self)
         self.on_attach()
         return self
 
     def on_attach(self) -> None:
-        """In place: the stream is `self.stream`."""
+        """The adapter is in use, on `self.stream`."""
 
     def on_data(self, view: memoryview) -> None:
         """Bytes came; the view is lent until this returns."""
@@ -54,13 +60,13 @@ class Adapter:
         """The transport failed; on_close follows."""
 
     def on_close(self) -> None:
-        """The stream is closed. Comes once."""
+        """The stream is closed: the last call."""
 
-    def send(self, data: Any, done: Done = None) -> bool:
+    def send(self, data: Sendable, done: Done = None) -> bool:
         """As Stream.send: borrows."""
         return self._live().send(data, done)
 
-    def send_owned(self, data: Any, done: Done = None) -> bool:
+    def send_owned(self, data: Sendable, done: Done = None) -> bool:
         """As Stream.send_owned: keeps its own."""
         return self._live().send_owned(data, done)
 
@@ -75,15 +81,8 @@ class Adapter:
         return self.stream
 
     def on_bytes(self, data: bytes) -> None:
-        """What the stream calls: lends `data` to on_data."""
+        """The stream read `data`: lends it to `on_data`."""
         stream = self._live()
-        buffer = stream.loop._read_buffer
+        buffer = stream.loop.read_buffer
         view = buffer.lend_bytes(data)
-        try:
-            self.on_data(view)
-        except Exception as exc:
-            stream._slot_failed(exc)
-        finally:
-            kept = buffer.take_back(view, (self.on_data,))
-            if kept is not None:
-                stream._borrow_broken(kept)
+        buffer.hand_out(stream, view, (self.on_data,), self.on_data, view)

@@ -1,9 +1,11 @@
-"""Multicast: what the socket options for groups, hops and interfaces are given, for IPv4 and for IPv6 (RFC 3493 section 5.2).
+"""Multicast: sets the socket options for groups, hops and interfaces, for IPv4 and for IPv6 (RFC 3493 section 5.2).
 
-Rules: everything is checked before the kernel is asked for anything: ValueError says what is wrong with the arguments, an
-OSError is the kernel's own (no such interface, not a member).
+Rules
+- All arguments are checked before the kernel is asked: ValueError says what is wrong with the arguments, an OSError is the
+  kernel's own (no such interface, not a member).
+- An interface is named as its family does it: for IPv4 by an IPv4 address that it has, for IPv6 by its name or number.
 
-An interface is named as each family does it: for IPv4 by an IPv4 address it has, for IPv6 by its name or number.
+Not here: sending and receiving (datagram.py); the methods that users call (udp.py).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 
 from .address import Address
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple, Union
 

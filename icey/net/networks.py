@@ -4,19 +4,19 @@
     sock.peer in trusted
 
 Rules
-- An entry is an IP address, a network in prefix notation, or "unix": whoever comes over a Unix socket.
+- An entry is an IP address, a network in prefix notation, or "unix", which means every peer on a Unix socket.
 - An IPv4 address mapped into IPv6 (::ffff:10.0.0.1, RFC 4291 section 2.5.5.2), as a listener on "::" shows its clients, is that
   IPv4 address. "::/0" therefore means IPv6 alone.
-- An address's scope (fe80::1%eth0) is not looked at.
+- The scope of an address (fe80::1%eth0) is not looked at.
 
-Not here: names. They are in nobody's power but a name server's.
+Not here: names. Who a name stands for is decided by a name server, so a name is nothing to trust.
 """
 
 from __future__ import annotations
 
 import socket
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Iterable, List, Optional, Tuple, Union
 
@@ -58,6 +58,8 @@ class Networks:
 
 
 def _network(entry: str) -> Tuple[int, int, int]:
+    if not isinstance(entry, str):
+        raise TypeError("an entry of Networks is a str, an address or a network, not %r" % (entry,))
     host, slash, digits = entry.partition("/")
     packed = _packed(host)
     if packed is None or (slash and not _is_prefix(digits)):

@@ -1,18 +1,23 @@
-"""Engine (optional: needs `ssl`): between a TLSSocket, its owner, and the stream that carries it.
+"""Engine (optional: needs `ssl`): stands between a TLSSocket, its owner, and the stream that carries TLS, its carrier.
 
-The owner takes it for a socket: recv, recv_into, send, sendmsg, shutdown. The carrier takes it for a sink: on_bytes and so on.
+For the owner the engine is a socket: recv, recv_into, send, sendmsg, shutdown, close. For the carrier it is a StreamProtocol.
 Inside is an ssl.SSLObject over two memory BIOs, so any stream can carry TLS, another TLSSocket too.
 
-    WAITING -> SHAKING -> OPEN -> LEAVING    the carrier connects; the handshake; records both ways; close_notify is out, and
-                                             the peer's end is awaited
+    WAITING    the carrier connects
+    SHAKING    the handshake
+    OPEN       records go both ways
+    LEAVING    our close_notify is out, and the peer's end is awaited
 
 Rules
 - Clear text is encrypted, in records of at most 16 KiB, only while the carrier has less than high water queued: until then
-  it stays the caller's.
-- The carrier reads while the owner does (and for the handshake); at most one read of it waits here.
-- The carrier's end is clean only behind the peer's close_notify, else it is `Truncated`.
+  the clear text stays the caller's.
+- The carrier reads while the owner reads (and for the handshake); at most one read of the carrier waits here.
+- The end of the carrier's input is clean only behind the peer's close_notify, else it is `Truncated`.
 
-Not here: what the user sees (tls.py).
+The engine calls its owner by `handshaken`, `room_made` and what every stream has: `fail`, `finish`, `reader`.
+
+Not here: what the user sees (tls.py). LingeringClose (base/lingering.py) would not do for the end of a TLS connection: that
+waits for a record, the peer's close_notify, not for the end of the carrier's input, and what comes must be decrypted to see it.
 """
 
 from __future__ import annotations
@@ -20,26 +25,33 @@ from __future__ import annotations
 import ssl
 import sys
 
-from ..base.buffer import READ_SIZE, TURN_BYTES
+from ..base.buffer import TURN_BYTES
 from ..base.errors import Deadline, TLSError, Truncated
-from ..base.handle import FINISHING
+from ..base.handle import CLOSED, FINISHING
 from ..base.handle import OPEN as IN_USE
 from ..base.poller import CAN_READ
+from ..base.state import transitions, watch_states
 from ..base.stream import BROKEN, UP, Stream
+from ..base.streamprotocol import StreamProtocol
+from ..base.watchdog import Watchdog
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, Optional, Union
 
     from ..base.buffer import Data
-    from ..base.timer import Timer
     from .tls import TLSSocket
 
 WAITING, SHAKING, OPEN, LEAVING = range(4)
+MOVES = transitions({WAITING: (SHAKING,), SHAKING: (OPEN, LEAVING), OPEN: (LEAVING,), LEAVING: ()},
+                    names=("WAITING", "SHAKING", "OPEN", "LEAVING"))
 
 _LEAVES_ERRORS = sys.implementation.name == "pypy"
 
+RECORD = 16384  # clear bytes of one at most: a read brings no more, and asked for more it would allocate that first
 PIECE = 65536  # clear bytes encrypted at a time: four records, one send
+
+_RENEGOTIATION = "renegotiation"
 
 # What OpenSSL calls it: what it most likely means.
 _MEANINGS = {
@@ -52,6 +64,7 @@ _MEANINGS = {
     "TLSV1_ALERT_PROTOCOL_VERSION": "no TLS version in common",
     "NO_SHARED_CIPHER": "no cipher in common",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the peer refused the handshake (no cipher in common, or a client certificate is missing)",
+    _RENEGOTIATION: "the peer wanted to renegotiate (as servers do to ask for a client certificate), which is refused",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer sent no certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the peer wants a client certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "the peer does not trust our certificate",
@@ -62,28 +75,44 @@ _MEANINGS = {
 }
 
 
-class Engine:
-    """One TLS connection. `tls`: the SSLObject. `shaken`: the handshake is done. ValueError: see TLSSocket.connect."""
+class Engine(StreamProtocol):
+    """One TLS connection. ValueError: see TLSSocket.connect.
+
+    `owner`: the TLSSocket. `carrier`: the stream below. `tls`: the SSLObject. `shaken`: whether the handshake is done.
+    `heard_at`: when the carrier last read something, in the loop's time.
+    """
+
+    __slots__ = (
+        "owner", "carrier", "tls", "shaken", "heard_at", "_state", "_incoming", "_outgoing", "_ended", "_over", "_held",
+        "_split", "_failed", "_alerted", "_left_at", "_farewell",
+    )
+
+    STATES = {"_state": MOVES}
 
     def __init__(
         self, owner: TLSSocket, carrier: Stream, context: ssl.SSLContext, server_side: bool, name: Optional[str], session: Any
     ) -> None:
         if context.check_hostname and not server_side and name is None:  # wrap_bio would check no name at all
             raise ValueError("whom must the certificate name? Give server_hostname, or a context with check_hostname = False")
-        self.owner = owner
-        self.carrier = carrier
-        self.shaken = False
+        self.owner: TLSSocket = owner
+        self.carrier: Stream = carrier
+        self.shaken: bool = False
+        self.heard_at: float = 0.0
         self._state = WAITING
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side,
+        self.tls: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side,
                                     server_hostname=None if server_side else name, session=session)
         self._ended = False  # the carrier's input is
         self._over = False  # the peer's close_notify is here
         self._held = b""  # clear text read too early
+        self._split = False  # a read asked for less than a record: OpenSSL may have the rest of it
         self._failed: Optional[TLSError] = None  # told when what came before it is read
         self._alerted = False  # the peer is being told why
-        self._farewell: Optional[Timer] = None
+        self._left_at = 0.0  # when LEAVING began, in the loop's time
+        self._farewell: Optional[Watchdog] = None  # over the wait for the peer's end
+        if owner.loop.debug:
+            watch_states(self)
 
     # for the owner
 
@@ -91,11 +120,11 @@ class Engine:
     def readable(self) -> bool:
         """Whether reading may give something without the carrier bringing more."""
         return bool(self._incoming.pending or self._held or self._over or self._ended or self._failed
-                    or (self.shaken and self.tls.pending()))
+                    or (self._split and self.tls.pending()))
 
     @property
     def left(self) -> bool:
-        """Whether our close_notify is out, behind everything."""
+        """Whether our close_notify is out, behind all data."""
         return self._state == LEAVING
 
     @property
@@ -106,46 +135,45 @@ class Engine:
     def await_room(self) -> None:
         """Has the carrier tell, by `on_drain`, when it is down to the owner's low water."""
         self.carrier.low_water = self.owner.low_water
-        self.carrier._drain_due = True
+        self.carrier.want_drain()
 
     def start(self) -> None:
         """The carrier is connected: shakes hands."""
         self._state = SHAKING
         self._shake()
+        self._ship()
 
     def read_on(self, wanted: bool) -> None:
-        """Has the carrier read while that is wanted here, or needed for the handshake or the farewell."""
-        paused = not wanted and self._state == OPEN
-        if self.carrier._paused is not paused and self.carrier._phase == IN_USE:
-            self.carrier._paused = paused
-            self.carrier._update()
+        """Has the carrier read while the owner wants to read, and for the handshake and the farewell."""
+        self.carrier.hold(not wanted and self._state == OPEN)
 
     def pump(self) -> None:
-        """Has the owner read for as long as there is something."""
+        """Has the owner read until nothing is left."""
         owner = self.owner
-        while owner._reader is not None and self.readable:
-            owner._reader(CAN_READ)
+        while owner.reader is not None and self.readable:
+            owner.reader(CAN_READ)
         self._ship()  # what reading has OpenSSL answer: a KeyUpdate, the refusal to renegotiate
 
     def leave(self) -> None:
-        """Everything is encrypted: says close_notify, and waits for the peer's end within the owner's close_timeout."""
+        """All data is encrypted: sends close_notify, and waits for the peer's end within the owner's close_timeout."""
         if self._state == LEAVING:
             return
         self._say_goodbye()
         self._linger()
 
     def let_go(self) -> None:
-        """The owner closes. The carrier goes too, unless it is on its way, or is to tell the peer what was wrong."""
+        """The owner closes. The carrier closes too, unless it is closing already, or is to tell the peer what was wrong."""
         carrier, loop = self.carrier, self.carrier.loop
-        if loop._forked:  # in a child: the descriptor only
-            carrier._free()
-        elif self._alerted and carrier._link == UP and self._state != LEAVING and not loop._closed:
+        if loop.forked:  # in a child: the descriptor only
+            carrier.free()
+        elif self._alerted and carrier.link == UP and self._state != LEAVING and not loop.closed:
             self._linger()
-        elif self._state != LEAVING or carrier._phase == IN_USE:
+        elif self._state != LEAVING or carrier.phase == IN_USE:
             self._stop_farewell()
-            carrier.abort()
-            if loop._closed:  # it may not come to it any more
-                carrier._free()
+            carrier.complete = self.owner.complete
+            carrier.finish()
+            if loop.closed:  # it may not come to it any more
+                carrier.free()
 
     # the owner's socket
 
@@ -154,11 +182,11 @@ class Engine:
         if self._held:
             held, self._held = self._held, b""
             return held
-        data: bytes = self._read(size)
+        data: bytes = self._read(RECORD if size > RECORD else size)
         if self._incoming.pending and data:
             pieces, total = [data], len(data)
             while total < size and self._incoming.pending:
-                more = self._read_more(size - total)
+                more = self._read_more(min(size - total, RECORD))
                 if not more:
                     break
                 pieces.append(more)
@@ -166,7 +194,7 @@ class Engine:
             data = b"".join(pieces)
         return data
 
-    def recv_into(self, buffer: bytearray) -> int:
+    def recv_into(self, buffer: Union[bytearray, memoryview]) -> int:
         """Clear text into `buffer`; the number of bytes, 0: a clean end."""
         if self._held:
             size = min(len(self._held), len(buffer))
@@ -186,7 +214,14 @@ class Engine:
 
     def send(self, data: Data) -> int:
         """Encrypts what there is room for; the number of bytes."""
-        return self.sendmsg((data,))
+        carrier, size = self.carrier, len(data)
+        if carrier.queue is not None or not 0 < size <= PIECE or size > self.owner.high_water:
+            return self.sendmsg((data,))
+        self._encrypt(data)
+        self._ship()
+        if carrier.queue is not None and self.room <= 0:
+            self.await_room()
+        return size
 
     def sendmsg(self, parts: Any) -> int:
         """As `send`, of several parts."""
@@ -226,23 +261,64 @@ class Engine:
 
     def close(self) -> None:
         """The owner's `let_go` does it, but not for one that is collected unclosed."""
-        if self.owner._phase < FINISHING and self.carrier.sock is not None:
+        if self.owner.phase < FINISHING and self.carrier.sock is not None:
             self.carrier.sock.close()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.carrier.sock, name)  # family, getsockname, ...
+    # what is asked of a socket beside: the carrier's. Not by __getattr__, which would make every look at an attribute slow
 
-    # the carrier's sink
+    @property
+    def family(self) -> Any:
+        """As of the carrier's socket."""
+        return self.carrier.sock.family
+
+    @property
+    def type(self) -> Any:
+        """As of the carrier's socket."""
+        return self.carrier.sock.type
+
+    @property
+    def proto(self) -> Any:
+        """As of the carrier's socket."""
+        return self.carrier.sock.proto
+
+    def fileno(self) -> int:
+        """The descriptor of the carrier's socket."""
+        return int(self.carrier.sock.fileno())
+
+    def getsockname(self) -> Any:
+        """As of the carrier's socket."""
+        return self.carrier.sock.getsockname()
+
+    def getpeername(self) -> Any:
+        """As of the carrier's socket."""
+        return self.carrier.sock.getpeername()
+
+    def getsockopt(self, *option: Any) -> Any:
+        """As of the carrier's socket."""
+        return self.carrier.sock.getsockopt(*option)
+
+    def setsockopt(self, *option: Any) -> None:
+        """As of the carrier's socket."""
+        self.carrier.sock.setsockopt(*option)
+
+    # the carrier's protocol
 
     def on_bytes(self, data: bytes) -> None:
         """The carrier read `data`."""
         self._incoming.write(data)
-        if self._state == SHAKING:
-            self._shake()
-        if self._state == LEAVING:
-            self._discard()
-        else:
+        self.heard_at = self.carrier.loop.now
+        if self._state == OPEN:
             self.pump()
+            return
+        try:
+            if self._state == SHAKING:
+                self._shake()
+            if self._state == LEAVING:
+                self._discard()
+            else:
+                self.pump()
+        finally:  # what ends a handshake goes out behind the first answer, or request: one send
+            self._ship()
 
     def on_end(self) -> None:
         """The carrier's input has ended."""
@@ -257,41 +333,34 @@ class Engine:
     def on_drain(self) -> None:
         """The carrier is down to low water."""
         if self._state != LEAVING:
-            self.owner._room()
+            self.owner.room_made()
 
     def on_error(self, exc: OSError) -> None:
-        """The carrier failed. What the peer had sent before comes first: it may say why."""
-        if self._state in (SHAKING, OPEN):
-            self._read_out()
+        """The carrier failed. What the peer had sent before was told first: it may say why."""
         if self._state == SHAKING:
             failure = TLSError("%s broke the connection during the TLS handshake: %s" % (self._whom(), exc.strerror or exc))
             failure.errno, failure.__cause__ = exc.errno, exc
             failure.reason = "connection lost"
             exc = failure
-        self.owner._stop_handshake_timer()
         if self._state != LEAVING or self.carrier.queued:
-            self.owner._break(exc)
+            self.owner.fail(exc)
 
     def on_close(self) -> None:
         """The carrier is closed."""
         self._stop_farewell()
-        if self.owner._link != BROKEN:  # else on_error is on its way
-            self.owner._finish()
+        if self.owner.link != BROKEN:  # else on_error is on its way
+            self.owner.finish()
+        self.part_ways()
 
-    def _read_out(self) -> None:
-        """Takes what the broken carrier still has. Its end is none: nobody knows what was lost."""
-        recv = self.carrier._recv
-        try:
-            data = recv(READ_SIZE)
-            while data:
-                self.on_bytes(data)
-                data = recv(READ_SIZE) if self.owner._reader is not None else b""
-        except OSError:  # there is no more
-            pass
+    def part_ways(self) -> None:
+        """Both are closed: two that hold each other would live until the garbage collector comes."""
+        if self.carrier.phase == CLOSED and self.owner.phase == CLOSED:
+            del self.owner
 
     # handshake
 
     def _shake(self) -> None:
+        """Goes on with the handshake. What its end has to say is left for the caller to ship."""
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -301,21 +370,23 @@ class Engine:
         else:
             self.shaken = True
             self._state = OPEN
-            self._ship()
-            self.owner._handshaken()
+            self.owner.handshaken()
 
     def _fail(self, failure: TLSError) -> None:
         """Tells the peer, if there is something to tell it, and the owner."""
         self._alerted = self._outgoing.pending > 0
         self._ship()
-        self.owner._stop_handshake_timer()
-        self.owner._break(failure)
+        self.owner.fail(failure)
 
     def _failure(self, exc: Exception) -> TLSError:
         """OpenSSL's error in words."""
         self._clear_errors()
         code = getattr(exc, "reason", None) or ""
         verdict = getattr(exc, "verify_message", "")
+        if code == "SSLV3_ALERT_HANDSHAKE_FAILURE" and self.shaken:
+            cipher = self.tls.cipher()
+            if cipher and not cipher[0].startswith("TLS_"):  # not TLS 1.3, where it may be about a client certificate
+                code = _RENEGOTIATION
         reason = verdict or _MEANINGS.get(code) or code.replace("_", " ").lower() or str(exc)
         if verdict:
             text = "the certificate of %s was refused: %s" % (self._whom(), verdict)
@@ -331,7 +402,9 @@ class Engine:
     def _clear_errors(self) -> None:
         """PyPy leaves an error where all connections of the thread look for theirs, unless a new one is made."""
         if _LEAVES_ERRORS:
-            self.tls.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=self.tls.server_side)
+            server = self.tls.server_side  # a client's without a name would be warned of
+            self.tls.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=server,
+                                      server_hostname=None if server else "localhost")
 
     def _whom(self) -> str:
         name = self.owner.server_hostname
@@ -348,6 +421,7 @@ class Engine:
             data = self.tls.read(size, *into)
             if not data:
                 self._over = True
+            self._split = size < RECORD
             return data
         except ssl.SSLWantReadError:
             if self._ended:
@@ -387,17 +461,17 @@ class Engine:
         """Hands what is encrypted to the carrier."""
         if self._outgoing.pending:
             data = self._outgoing.read()
-            if self.carrier._phase == IN_USE:
-                self.carrier._write(data, None, False)
+            if self.carrier.phase == IN_USE:
+                self.carrier.write(data, None, False)
 
     # the end
 
     def _say_goodbye(self) -> None:
-        """close_notify. What the peer sent before must be out of OpenSSL's hands, or it would count as an error."""
+        """Sends close_notify. What the peer sent before must be read out first: OpenSSL would take it for an error."""
         if self._state == OPEN:
             held = [self._held]
             while self._incoming.pending or self.tls.pending():
-                data = self._read_more(READ_SIZE)
+                data = self._read_more(RECORD)
                 if not data:
                     break
                 held.append(data)
@@ -411,49 +485,54 @@ class Engine:
         self._ship()
 
     def _linger(self) -> None:
-        """Our side is shut; what still comes is dropped, until the peer's end or the deadline."""
+        """Shuts our side; what still comes is dropped, until the peer's end or the deadline."""
         self._state = LEAVING
+        self._left_at = self.carrier.loop.now
         carrier = self.carrier
-        if carrier._phase != IN_USE:
+        if carrier.phase != IN_USE:
             return
-        if self.owner._ended or self._ended:
+        if self.owner.ended or self._ended:
             carrier.close_timeout = self.owner.close_timeout
             carrier.close()
             return
-        if self.owner._phase >= FINISHING:
-            carrier._activate()  # nobody else holds it now
+        if self.owner.phase >= FINISHING:
+            carrier.activate()  # nobody else holds it now
         carrier.shutdown()
         self.read_on(True)
         if self.owner.close_timeout is not None:
-            self._farewell = carrier.loop.call_later(self.owner.close_timeout, self._farewell_due)
+            self._farewell = Watchdog(carrier.loop, self._farewell_due, self._farewell_late, carrier.look)
+            self._farewell.watch()
         self._discard()
 
     def _discard(self) -> None:
         """Drops what comes behind our close_notify, and looks for the peer's."""
         try:
-            while self._read(READ_SIZE):
+            while self._read(RECORD):
                 pass
         except BlockingIOError:
             return
         except TLSError:  # whatever it was, the connection is over
             pass
-        if self.carrier._phase == IN_USE:
+        if self.carrier.phase == IN_USE:
             self.carrier.close()
 
-    def _farewell_due(self) -> None:
-        """The peer takes its time: it has more, as long as it takes something."""
-        carrier, limit = self.carrier, self.owner.close_timeout or 0.0
-        self._farewell = None
-        rest = carrier._last_taken() + limit - carrier.loop.now if carrier.queued else 0.0
-        if rest > 0:
-            self._farewell = carrier.loop.call_later(rest, self._farewell_due)
-        elif carrier.queued:
-            self.owner._break(Deadline("close: %d bytes not taken by the peer within %g s" % (carrier.queued, limit)))
+    def _farewell_due(self) -> Optional[float]:
+        """The deadline moves on as long as the peer takes something."""
+        limit = self.owner.close_timeout
+        if limit is None:
+            return None
+        return max(self._left_at, self.carrier.last_taken() if self.carrier.queued else 0.0) + limit
+
+    def _farewell_late(self) -> None:
+        carrier = self.carrier
+        if carrier.queued:
+            limit = self.owner.close_timeout or 0.0
+            self.owner.fail(Deadline("close: %d bytes not taken by the peer within %g s" % (carrier.queued, limit)))
             carrier.abort()
         else:
             carrier.close()
 
     def _stop_farewell(self) -> None:
         if self._farewell is not None:
-            self._farewell.abort()
-            self._farewell = None
+            self._farewell.stop()
+            self._farewell = None  # it refers to this engine

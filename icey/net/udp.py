@@ -1,11 +1,13 @@
 """UDPSocket: datagrams over IPv4 and IPv6, to and from many or, once connected, one peer.
 
-Rules: a socket is NEW, then BOUND (it has an address of its own), then CONNECTED (it has one peer). Steps may be left out, none
-is taken twice or back. The first send with an address binds a NEW one to any free port. An IPv6 socket leaves IPv4 to others,
-but for one bound to "::".
+Rules
+- A socket is NEW, then BOUND (it has an address of its own), then CONNECTED (it has one peer). Steps may be left out; no step
+  is taken twice, and none leads back.
+- The first send with an address binds a NEW socket to any free port.
+- An IPv6 socket leaves IPv4 to others, unless it is bound to "::".
 
 Not here: sending, receiving and closing (datagram.py), groups (multicast.py), names (dns.py), datagrams as packets
-(packetsocket.py).
+(packets/socket.py).
 """
 
 from __future__ import annotations
@@ -14,29 +16,34 @@ import socket
 
 from ..base.errors import StateError
 from ..base.handle import OPEN
+from ..base.state import transitions
 from . import multicast
-from .address import Address
+from .address import Address, named
 from .datagram import DatagramSocket
 from .datagramqueue import Senders
 
-TYPE_CHECKING = False
+TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Any, Optional, Union
 
     from ..base.loop import Loop
-    from .datagram import AddressLike
+    from .address import AddressLike
     from .multicast import Interface
 
 NEW, BOUND, CONNECTED = range(3)
+STEPS = transitions({NEW: (BOUND, CONNECTED), BOUND: (CONNECTED,), CONNECTED: ()}, names=("NEW", "BOUND", "CONNECTED"))
 
 
 class UDPSocket(DatagramSocket):
-    """A datagram socket: `bind` to be found, or `connect`, or just `send` with an address.
+    """A datagram socket: `bind` to be found by others, or `connect`, or just `send` with an address.
 
-    sock: one to take over that is bound or connected already.
+    sock: a socket to take over, bound or connected already. `local`, `peer`: an Address each, or None. The others: see
+    DatagramSocket.
     """
 
     __slots__ = ("_state", "_family", "_peer", "_senders")
+
+    STATES = {"_state": STEPS}
 
     def __init__(self, loop: Loop, sock: Any = None) -> None:
         super().__init__(loop)
@@ -66,8 +73,8 @@ class UDPSocket(DatagramSocket):
         reuse_address: others may bind it too, as listeners of one multicast group do. reuse_port: the kernel spreads what
         comes over all who bind so. ValueError: a name, a Unix path. StateError: it has an address. OSError: the kernel's.
         """
-        self._check()
-        self._require_open("bind")
+        self.check_thread()
+        self.require_open("bind")
         if self._state != NEW:
             raise StateError("bind() on a UDPSocket that has an address, %s" % self.local,
                              "bind first, then connect or send; for another address make another UDPSocket")
@@ -81,13 +88,13 @@ class UDPSocket(DatagramSocket):
         a name, a Unix path, another family. StateError: connected already, or datagrams to others are still queued.
         OSError: the kernel's, no route for one; the socket is as before then.
         """
-        self._check()
-        self._require_open("connect")
+        self.check_thread()
+        self.require_open("connect")
         if self._state == CONNECTED:
             raise StateError("connect() on a UDPSocket that is connected to %s" % self._peer,
                              "make another UDPSocket for another peer")
-        if self._queue.size:
-            raise StateError("connect() while datagrams to others are queued, %d bytes" % self._queue.size,
+        if self.queue.size:
+            raise StateError("connect() while datagrams to others are queued, %d bytes" % self.queue.size,
                              "wait for on_drain, or connect before you send")
         target = self._numeric("connect", address)
         if self._state == BOUND:
@@ -129,12 +136,14 @@ class UDPSocket(DatagramSocket):
         if self._may_set("set_broadcast"):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, int(on))
 
-    # inside
+    # what DatagramSocket asks
 
-    def _target(self, address: Optional[AddressLike]) -> Any:
-        """What the socket module takes for `address`; None for the peer."""
-        if self._phase != OPEN:
-            self._require_open("send")
+    def target_of(self, address: Optional[AddressLike]) -> Any:
+        """What the socket module takes for `address`; None for the peer. StateError, ValueError: it cannot be sent to."""
+        if type(address) is Address and self._state == BOUND and address.family == self._family and self.phase == OPEN:
+            return address.sockaddr()  # the common case; an address of IP has a port
+        if self.phase != OPEN:
+            self.require_open("send")
         if self._state == CONNECTED:
             if address is not None:
                 raise StateError("send() with an address on a UDPSocket that is connected to %s" % self._peer,
@@ -148,8 +157,11 @@ class UDPSocket(DatagramSocket):
             self._use(_bound(Address("::" if target.family == socket.AF_INET6 else "", 0), True), BOUND)
         return target.sockaddr()
 
-    def _sender(self, sockaddr: Any) -> Any:
+    def sender_of(self, sockaddr: Any) -> Any:
+        """The Address that goes with `sockaddr`, the peer's for None."""
         return self._senders[sockaddr] if sockaddr else self._peer
+
+    # inside
 
     def _take_over(self, sock: Any) -> None:
         if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
@@ -162,8 +174,8 @@ class UDPSocket(DatagramSocket):
 
     def _use(self, sock: Any, state: int) -> None:
         self._state = state
-        self._family = sock.family
-        self._use_socket(sock)
+        self._family = int(sock.family)
+        self.use_socket(sock)
 
     def _numeric(self, verb: str, address: AddressLike) -> Address:
         """`address` as an Address that this socket can use, else ValueError."""
@@ -178,12 +190,12 @@ class UDPSocket(DatagramSocket):
         return target
 
     def _may_set(self, verb: str) -> bool:
-        self._check()
-        if self._phase == OPEN and self.sock is None:
+        self.check_thread()
+        if self.phase == OPEN and self.sock is None:
             raise StateError("%s() before bind()" % verb, "bind first; bind((\"\", 0)) takes any free port")
-        return self._phase == OPEN
+        return self.phase == OPEN
 
-    def _name(self) -> str:
+    def title(self) -> str:
         names = [str(name) for name in (self.local, self._peer) if name is not None]
         return " ".join([type(self).__name__, " to ".join(names)]) if names else type(self).__name__
 
@@ -193,6 +205,8 @@ def _bound(address: Address, only6: bool, reuse_address: bool = False, reuse_por
     sock = socket.socket(address.family or socket.AF_INET, socket.SOCK_DGRAM)
     try:
         if reuse_address:
+            if not hasattr(socket, "SO_REUSEADDR"):
+                raise ValueError("reuse_address is not to be had on this system")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             if not hasattr(socket, "SO_REUSEPORT"):
@@ -201,8 +215,10 @@ def _bound(address: Address, only6: bool, reuse_address: bool = False, reuse_por
         if address.family == socket.AF_INET6 and hasattr(socket, "IPV6_V6ONLY"):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only6)
         sock.bind(address.sockaddr())
-    except BaseException:
+    except BaseException as exc:
         sock.close()
+        if isinstance(exc, OSError):
+            named(exc, address)
         raise
     return sock
 

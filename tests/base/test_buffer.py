@@ -1,11 +1,16 @@
 """buffer: flat parts, the read buffer and its loans, the write queue by itself."""
 import array
+import struct
 
 import pytest
 
 from icey.base.buffer import (
     BLOCK,
+    CALM,
+    ENTRY,
+    FEW,
     JOIN_BELOW,
+    LARGE_READ_SIZE,
     MOST_SEGMENTS,
     READ_SIZE,
     DebugReadBuffer,
@@ -14,6 +19,7 @@ from icey.base.buffer import (
     WriteQueue,
     flat,
     own,
+    retain,
     send_parts,
 )
 from icey.base.errors import BorrowError
@@ -72,13 +78,25 @@ def test_own_copies_what_is_mutable_only():
 
 # the read buffer
 
+class Peer:
+    """A socket that has these to read, one a read."""
+
+    def __init__(self, *reads):
+        self.reads = list(reads)
+        self.room = []
+
+    def recv_into(self, room):
+        data = self.reads.pop(0)
+        self.room.append(len(room))
+        room[:len(data)] = data
+        return len(data)
+
+
 @each_buffer
 def test_a_loan_is_a_read_only_view_of_what_was_read(kind):
-    buffer = kind()
-    store = buffer.fresh()
-    assert len(store) == READ_SIZE
-    store[:5] = b"hello"
-    view = buffer.lend(5)
+    buffer, peer = kind(), Peer(b"hello")
+    view = buffer.receive(peer)
+    assert peer.room == [READ_SIZE]
     assert (bytes(view), view.readonly) == (b"hello", True)
     assert buffer.take_back(view, ()) is None
     with pytest.raises(ValueError):
@@ -96,18 +114,52 @@ def test_bytes_are_lent_under_the_same_rule(kind):
 
 
 def test_release_lends_the_same_memory_each_time_and_debug_a_fresh_one():
-    buffer = ReadBuffer()
-    assert buffer.fresh() is buffer.fresh()
-    buffer = DebugReadBuffer()
-    assert buffer.fresh() is not buffer.fresh()
+    for kind, same in ((ReadBuffer, True), (DebugReadBuffer, False)):
+        buffer, peer = kind(), Peer(b"one", b"two")
+        stores = []
+        for _ in range(2):
+            view = buffer.receive(peer)
+            stores.append(view.obj)
+            assert view.obj is buffer.store and buffer.take_back(view, ()) is None
+        assert (stores[0] is stores[1]) is same
+
+
+@each_buffer
+def test_the_end_of_input_lends_nothing(kind):
+    buffer, peer = kind(), Peer(b"", bytes(READ_SIZE), b"", b"x")
+    assert buffer.receive(peer) is None
+    buffer.take_back(buffer.receive(peer), ())
+    assert buffer.receive(peer) is None, "large"
+    assert bytes(buffer.receive(peer)) == b"x"
+
+
+@each_buffer
+def test_growing_and_shrinking_moves_what_was_read(kind):
+    big = bytes(range(256)) * (LARGE_READ_SIZE // 256)
+    buffer, peer = kind(), Peer(big[:READ_SIZE], big, big[:READ_SIZE], *[b"x"] * (CALM - 1), b"the last", b"y")
+    for data in tuple(peer.reads):
+        view = buffer.receive(peer)
+        assert bytes(view) == data and buffer.take_back(view, ()) is None
+    assert peer.room == [READ_SIZE] + [LARGE_READ_SIZE] * (CALM + 2) + [READ_SIZE]
+
+
+@each_buffer
+def test_a_view_that_is_kept_costs_the_buffer_and_not_its_size(kind):
+    buffer, peer = kind(), Peer(bytes(READ_SIZE), b"kept", b"x")
+    buffer.take_back(buffer.receive(peer), ())
+    view = buffer.receive(peer)
+    keeps = struct.iter_unpack("B", view)
+    assert PYPY or type(buffer.take_back(view, ())) is BorrowError
+    buffer.receive(peer)
+    assert PYPY or bytes(part[0] for part in keeps) == b"kept", "memory that nobody reads into any more"
+    assert peer.room[-1] == LARGE_READ_SIZE
 
 
 @pytest.mark.skipif(PYPY, reason="PyPy does not tell who exports a buffer")
 def test_debug_finds_a_slice_and_release_does_not():
     for kind, found in ((ReadBuffer, False), (DebugReadBuffer, True)):
         buffer = kind()
-        buffer.fresh()
-        view = buffer.lend(5)
+        view = buffer.receive(Peer(b"hello"))
         kept = view[:2]
         error = buffer.take_back(view, [test_debug_finds_a_slice_and_release_does_not])
         assert (type(error) is BorrowError) is found
@@ -125,8 +177,7 @@ def test_parts_are_flat_and_without_empty_ones(kind):
 
 def test_keep_copies_what_is_lent_only():
     buffer = ReadBuffer()
-    buffer.fresh()[:5] = b"hello"
-    view = buffer.lend(5)
+    view = buffer.receive(Peer(b"hello"))
     kept = buffer.keep(flat(view[1:]))
     assert (type(kept), kept) == (bytes, b"ello")
     other = memoryview(bytearray(b"other"))
@@ -240,3 +291,66 @@ def test_clear_lets_go_of_everything(kind, scripted):
     assert (bool(queue), queue.size, queue.finished) == (False, 0, [])
     assert queue.flush(scripted()) == 0
     data.append(1)
+
+
+# what a queue costs
+
+class Sink:
+    """Takes `room` bytes at a time."""
+
+    def __init__(self, room):
+        self.room, self.got = room, bytearray()
+
+    def send(self, data):
+        with memoryview(data) as view:
+            taken = min(self.room, len(view))
+            self.got += view[:taken]
+        return taken
+
+
+@pytest.mark.parametrize("queue", [WriteQueue, DebugWriteQueue])
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_many_small_parts_gather_and_leave_in_order(queue, borrowed):
+    waiting, sink, expected, done = queue(), Sink(1000), b"", []
+    for number in range(5000):
+        part = b"%d," % number
+        expected += part
+        waiting.add([part], (lambda number=number: done.append(number)) if number % 1000 == 0 else None, borrowed)
+    assert waiting.size == len(expected) and len(waiting._segments) < 2 * FEW
+    assert waiting.cost < waiting.size + FEW * ENTRY
+    while waiting:
+        waiting.flush(sink)
+        waiting.add([b"+"], None, borrowed) if waiting and len(sink.got) == 2000 else None
+    assert bytes(sink.got).replace(b"+", b"") == expected and waiting.size == 0
+    for call in waiting.finished:
+        call()
+    assert done == [0, 1000, 2000, 3000, 4000]
+
+
+def test_a_gathered_segment_that_has_begun_to_leave_grows_no_more():
+    waiting, sink = WriteQueue(), Sink(3)
+    for _ in range(FEW):
+        waiting.add([b""], None, False)
+    for part in (b"one", b"two"):
+        waiting.add([part], None, False)
+    sink.room = 4
+    waiting.flush(sink)
+    assert bytes(sink.got) == b"onet"
+    waiting.add([b"three"], None, False)  # would be a BufferError in the segment that a view shows
+    sink.room = 100
+    waiting.flush(sink)
+    assert bytes(sink.got) == b"onetwothree" and not waiting
+
+
+def test_what_many_entries_cost_counts():
+    waiting = WriteQueue()
+    for _ in range(10 * FEW):
+        waiting.add([bytes(2000)], None, False)
+    assert waiting.cost == waiting.size + 9 * FEW * ENTRY
+
+
+def test_large_rests_of_immutable_memory_are_kept_by_reference():
+    body = bytes(1 << 20)
+    rest = memoryview(body)[900000:]
+    assert type(retain(rest)) is memoryview and retain(rest).obj is body
+    assert type(retain(memoryview(body)[-100:])) is bytes

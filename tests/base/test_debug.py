@@ -38,15 +38,15 @@ def test_the_stack_leaves_iceys_frames_out_the_nearest_last():
 
 def test_a_site_names_the_programs_line_not_iceys():
     with Loop(True) as loop:
-        site = Timer(loop, 1)._site
+        site = Timer(loop, 1).site
     assert site.splitlines()[-1].startswith("  %s:" % HERE)
     with Loop(False) as loop:
-        assert Timer(loop, 1)._site is None
+        assert Timer(loop, 1).site is None
 
 
 def test_iceys_frames_are_left_out_however_its_folder_was_spelled():
     code = ("import sys; sys.path.insert(0, %r); import icey; loop = icey.Loop(True); "
-            "print(icey.Timer(loop, 1)._site); loop.close()" % (ROOT + "/tests/.."))
+            "print(icey.Timer(loop, 1).site); loop.close()" % (ROOT + "/tests/.."))
     done = subprocess.run([sys.executable, "-S", "-E", "-c", code], stdout=subprocess.PIPE, universal_newlines=True,
                           check=True)
     assert done.stdout == "  <string>:1 in <module>\n"
@@ -97,3 +97,55 @@ def test_a_stream_left_open_at_the_end_of_the_program_makes_no_noise():
     code = "import socket, icey; near, far = socket.socketpair(); stream = icey.Stream(icey.Loop(), near)"
     done = subprocess.run([sys.executable, "-E", "-c", code], stderr=subprocess.PIPE, universal_newlines=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# where an interrupt struck
+
+def trace_of(fn, *args):
+    try:
+        fn(*args)
+    except BaseException as exc:
+        return exc
+
+
+def raises(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("in_debug", [False, True], ids=["release", "debug"])
+def test_an_exception_of_a_slot_did_not_strike_inside(in_debug):
+    with Loop(in_debug) as loop:
+        loop.call_soon(raises)
+        assert debug.struck_inside(trace_of(loop.run)) is False
+
+
+@pytest.mark.parametrize("handler", ["lambda number, frame: [][0]", "lambda *args: [][0]"])
+def test_a_handler_that_raises_strikes_where_it_was_called(handler):
+    """A signal's handler has been given the frame that it struck; that one counts, not the handler's own."""
+    source = "def struck():\n    handler(2, sys._getframe())\n"
+    names = {"sys": sys}
+    names["handler"] = eval(handler, names)
+    exec(compile(source, debug.__file__, "exec"), names)
+    assert debug.struck_inside(trace_of(names["struck"])) is True
+    exec(compile(source, __file__, "exec"), names)
+    assert debug.struck_inside(trace_of(names["struck"])) is False
+
+
+def test_at_the_interpreters_end_what_was_left_open_says_nothing_odd():
+    """Its modules may have lost their names by then (3.8), and its threads are daemons."""
+    program = """if True:
+        import icey
+        loop = icey.Loop()
+        listener = icey.TCPListener(loop, ("127.0.0.1", 0))
+        sock, udp = icey.TCPSocket(loop), icey.UDPSocket(loop)
+        sock.connect(listener.address)
+        udp.bind(("127.0.0.1", 0))
+        loop.run_once(0)
+        class Keeper: pass
+        keeper = Keeper()
+        keeper.loop, keeper.itself = loop, keeper
+        """
+    for flags in ([], ["-X", "dev"]):
+        done = subprocess.run([sys.executable] + flags + ["-W", "ignore", "-c", program], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=60, check=True)
+        assert done.stdout == b""

@@ -22,6 +22,8 @@ TREE = {
     "TooLarge": ("HttpError",),
     "IncompleteBody": ("HttpError",),
     "WebSocketError": ("ProtocolError",),
+    "MqttError": ("ProtocolError",),
+    "MqttRefused": ("NetError",),
 }
 
 
@@ -74,7 +76,7 @@ def test_HttpError_has_status_reason_and_headers():
                                           (icey.NotSupported, 501), (icey.IncompleteBody, 400)])
 def test_the_kinds_of_HttpError_know_their_status_and_take_another(kind, status):
     assert kind().status == status
-    assert str(kind("why")) == "%d why" % status
+    assert str(kind("why")) == ("why" if kind is icey.IncompleteBody else "%d why" % status)  # a client's error, too
     error = kind("why", 431, [("A", "b")])
     assert (error.status, error.headers) == (431, [("A", "b")])
     assert kind.status == status
@@ -83,3 +85,20 @@ def test_the_kinds_of_HttpError_know_their_status_and_take_another(kind, status)
 def test_WebSocketError_has_the_close_code():
     error = icey.WebSocketError(1002, "bad frame")
     assert (error.close_code, error.reason, str(error)) == (1002, "bad frame", "1002 bad frame")
+
+
+def test_behind_the_lines_of_a_stack_the_contract_begins_on_a_line_of_its_own():
+    error = icey.AffinityError("it was touched\nmade at:\n  file.py:1 in make\n", "hop")
+    assert str(error) == "it was touched\nmade at:\n  file.py:1 in make\nContract: loop affinity. Instead: hop."
+
+
+@pytest.mark.parametrize("status", ["Not found", "404", 404.0, b""])
+def test_a_status_that_is_no_number(status):
+    with pytest.raises(TypeError, match=r"^HttpError\(status, reason\): a status is a number, not "):
+        icey.HttpError(status)
+
+
+def test_a_full_queue_of_small_sends_says_why_so_few_bytes_fill_it():
+    assert str(icey.QueueFull.of(90, 20, 100)) == "90 bytes queued, 20 more would pass max_queue 100: wait for on_drain"
+    assert str(icey.QueueFull.of(86, 8, 3000)) == (
+        "86 bytes queued, 8 more would pass max_queue 3000 (each small send counts for more): wait for on_drain")

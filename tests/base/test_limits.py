@@ -2,7 +2,7 @@
 import pytest
 
 from icey import Limits
-from icey.base.limits import DEFAULTS
+from icey.base.limits import DEFAULTS, limits_of
 
 KiB, MiB = 1024, 1024 * 1024
 PROMISED = {
@@ -121,3 +121,12 @@ def test_the_table_tells_name_default_unit_and_meaning_and_is_a_copy():
         assert unit in ("s", "B", "") and meaning
     Limits.table().clear()
     assert Limits.table()
+
+
+def test_what_is_given_in_the_place_of_limits():
+    assert limits_of(None) is DEFAULTS
+    mine = Limits(max_body=5)
+    assert limits_of(mine) is mine
+    for wrong in ({"max_body": 5}, 5, Limits):
+        with pytest.raises(TypeError, match=r"^limits are an icey.Limits\(name=value\), not "):
+            limits_of(wrong)

@@ -1,4 +1,5 @@
 """log: through logging where it is, to stderr where it is not, never an error of its own."""
+import io
 import logging
 import subprocess
 import sys
@@ -70,3 +71,31 @@ def test_without_logging_and_without_a_stderr_that_works_nothing_is_said(without
     monkeypatch.setattr(sys, "stderr", stderr)
     log.warning("tcp", "nobody hears")
     log.error("loop", "nobody hears", exc=KeyError("mine"))
+
+
+class Raising:
+    level = 0
+
+    def handle(self, record):
+        raise ArithmeticError
+
+
+@pytest.fixture
+def last_resort(monkeypatch):
+    """No handler but that of the last resort, which writes to stderr."""
+    monkeypatch.setattr(logging.getLogger("icey"), "propagate", False)
+
+
+@pytest.mark.needs("logging")
+def test_a_stderr_that_was_closed_ends_nothing(last_resort, monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    log.error("loop", "nobody hears", exc=KeyError("mine"))
+
+
+@pytest.mark.needs("logging")
+def test_where_a_handler_of_the_programs_raises_the_line_goes_to_stderr(last_resort, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger("icey"), "handlers", [Raising()])
+    log.error("loop", "%d%% sure", 100, exc=KeyError("mine"))
+    assert capsys.readouterr().err == "icey.loop: 100% sure\nKeyError: 'mine'\n"

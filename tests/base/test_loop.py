@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from icey import Idler, Loop, Poll, StateError, Stream, Synchronizer, TCPListener, Timer
+from icey.base import log
 from tests.support.loops import clock, debug, loop  # noqa: F401
 
 
@@ -302,7 +303,7 @@ def test_a_timer_started_by_a_timer_waits_for_the_next_turn(loop):
     assert seen == ["first", "second"]
 
 
-def test_the_clock_is_read_once_a_turn_and_now_stands_still_in_it(loop, clock):
+def test_the_clock_is_read_twice_a_turn_and_now_stands_still_in_it(loop, clock):
     def look():
         seen.append(loop.now)
         clock.advance(1)
@@ -313,7 +314,7 @@ def test_the_clock_is_read_once_a_turn_and_now_stands_still_in_it(loop, clock):
     reads = clock.reads
     loop.run_once(0)
     if not loop.debug:  # there callbacks are watched, by the same clock
-        assert clock.reads == reads + 1
+        assert clock.reads == reads + 2  # when it wakes; and at its end, to know of a slot that held it
     assert seen == [1000, 1000]
     loop.run_once(0)
     assert loop.now == 1002
@@ -450,3 +451,160 @@ def test_two_loops_live_side_by_side(debug):
         one.call_soon(other.run)
         one.run()
     assert seen == ["one", "other"]
+
+
+# watch_turns()
+
+def test_who_watches_turns_is_told_how_long_each_took(loop, clock):
+    told = []
+    loop.watch_turns(told.append)
+    loop.call_soon(clock.advance, 0.25)
+    loop.run_once(0)
+    loop.run_once(0)
+    loop.unwatch_turns(told.append)
+    loop.unwatch_turns(told.append)
+    loop.run_once(0)
+    assert told == [0.25, 0.0]
+
+
+def test_a_watcher_that_raises_is_reported_and_ends_no_turn(loop):
+    def fail(seconds):
+        raise ValueError(seconds)
+
+    reports = []
+    loop.on_error += lambda loop, exc, handle: reports.append(type(exc))
+    loop.watch_turns(fail)
+    loop.run_once(0)
+    loop.unwatch_turns(fail)
+    assert reports == [ValueError]
+
+
+# watch_calls(), watch_reports()
+
+def test_who_watches_calls_is_told_of_each_callback_what_it_was_and_how_long_it_took(loop, clock):
+    told = []
+
+    def watch(on, callback, seconds):
+        assert on is loop
+        told.append((getattr(callback, "__self__", callback), seconds))
+
+    def work(*args):
+        clock.advance(0.25)
+
+    timer, idler = Timer(loop, 0, work).start(), Idler(loop, work).start()
+    loop.call_soon(work)
+    loop.watch_calls(watch)
+    loop.run_once(0)
+    idler.close()
+    loop.run_once(0)
+    assert told == [(timer, 0.25), (work, 0.25), (idler, 0.25), (idler, 0.0)], "in the order of a turn; last the idler's end"
+    loop.unwatch_calls(watch)
+    loop.unwatch_calls(watch)
+    loop.call_soon(work)
+    loop.run_once(0)
+    assert len(told) == 4
+
+
+def test_who_watches_long_calls_is_told_of_no_other(loop, clock):
+    long, longer, every = [], [], []
+    watchers = [(lambda loop, callback, seconds, told=told: told.append(round(seconds, 3))) for told in (long, longer, every)]
+    for watch, over in zip(watchers, (0.19, 0.29, 0.0)):
+        loop.watch_calls(watch, over)
+    for seconds in (0.1, 0.25, 0.0, 0.3):
+        loop.call_soon(clock.advance, seconds)
+    near, far = socket.socketpair()
+    poll = Poll(loop, far.fileno())
+    poll.on_readable += lambda poll: (clock.advance(0.5), far.recv(1))
+    near.send(b"x")
+    loop.run_once(0)
+    assert (long, longer, every) == ([0.25, 0.3, 0.5], [0.3, 0.5], [0.1, 0.25, 0.0, 0.3, 0.5])
+    loop.unwatch_calls(watchers[2])
+    for seconds in (0.1, 0.2):
+        loop.call_soon(clock.advance, seconds)
+    loop.run_once(0)
+    assert (long[3:], longer[2:], every[5:]) == ([0.2], [], [])
+    for watch in watchers:
+        loop.unwatch_calls(watch)
+    poll.abort()
+    loop.run_once(0)
+    near.close()
+    far.close()
+
+
+def test_a_turn_that_is_watched_does_the_same_as_one_that_is_not(debug):
+    """What was made in a turn waits for the next; what raises ends nothing."""
+    def played(watched):
+        seen, reports = [], []
+        with Loop(debug) as loop:
+            loop.on_error += lambda loop, exc, handle: reports.append((type(exc), type(handle).__name__))
+            if watched:
+                loop.watch_calls(lambda loop, callback, seconds: None)
+
+            def again(*args):
+                seen.append("call")
+                loop.call_soon(seen.append, "made by a call")
+                loop.call_later(0, seen.append, "timer made by a call")
+                raise KeyError("of a call")
+
+            def of_timer(timer):
+                seen.append("timer")
+                loop.call_later(0, seen.append, "timer made by a timer")
+                raise ValueError("of a timer")
+
+            def of_idler(idler):
+                seen.append("idler")
+                idler.on_close += lambda idler: seen.append("idler closed")
+                idler.close()
+                raise IndexError("of an idler")
+
+            timer, stopped = Timer(loop, 0, of_timer).start(), Timer(loop, 0, of_timer).start()
+            stopped.stop()
+            Idler(loop, of_idler).start()
+            loop.call_soon(again)
+            for turn in range(4):
+                seen.append(turn)
+                loop.run_once(0)
+            assert timer.count == 1
+        return seen, reports
+
+    assert played(True) == played(False)
+    assert played(True)[1] == [(ValueError, "Timer"), (KeyError, "NoneType"), (IndexError, "Idler")]
+
+
+def test_a_watcher_of_calls_that_raises_is_reported_and_ends_no_turn(loop):
+    seen, reports = [], []
+
+    def fail(loop, callback, seconds):
+        raise ValueError(seconds)
+
+    loop.on_error += lambda loop, exc, handle: reports.append(type(exc))
+    loop.watch_calls(fail)
+    loop.call_soon(seen.append, 1)
+    loop.call_soon(seen.append, 2)
+    loop.run_once(0)
+    loop.unwatch_calls(fail)
+    assert (seen, reports) == ([1, 2], [ValueError, ValueError])
+
+
+def test_who_watches_reports_hears_of_each_and_takes_none_away(loop, monkeypatch):
+    heard, logged = [], []
+    monkeypatch.setattr(log, "_write", lambda level, area, text, args, exc: logged.append(type(exc)))
+
+    def watch(on, exc, handle):
+        heard.append((on is loop, type(exc), handle))
+        raise TypeError("of the watcher")
+
+    loop.watch_reports(watch)
+    loop.call_soon(fail_with, KeyError)
+    loop.run_once(0)
+    assert heard == [(True, KeyError, None)]
+    assert logged == [TypeError, KeyError], "nobody is attached to on_error: it is logged as ever"
+    loop.unwatch_reports(watch)
+    loop.unwatch_reports(watch)
+    loop.call_soon(fail_with, KeyError)
+    loop.run_once(0)
+    assert len(heard) == 1
+
+
+def fail_with(error):
+    raise error()

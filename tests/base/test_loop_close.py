@@ -273,7 +273,7 @@ def test_where_warnings_are_errors_a_collected_loop_gives_its_descriptors_back(d
     raised = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: raised.append(unraisable.exc_type))
     loop = Loop(debug)
-    pair = loop._waker
+    pair = loop.waker
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         del loop
@@ -300,3 +300,11 @@ def test_a_closed_loop_holds_nothing(loop, debug):
     turns(loop)
     gc.collect()
     assert gone() is None
+
+
+def test_a_block_that_an_exception_leaves_warns_of_nothing(debug):
+    """What was open is the exception's doing: a warning that is an error would stand in its place."""
+    with pytest.raises(ZeroDivisionError), Loop(debug) as loop:
+        TCPListener(loop, "127.0.0.1:0")
+        raise ZeroDivisionError
+    assert loop.closed

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from icey import Idler, Loop, Poll, StateError, Timer
+from icey import Address, Idler, Loop, Poll, StateError, Stream, Synchronizer, TCPListener, TCPSocket, Timer, resolve
 from tests.support.loops import clock, debug, in_thread, loop  # noqa: F401
 
 
@@ -97,3 +97,124 @@ def test_fileno_of_a_closed_loop_is_StateError(debug):
     loop.close()
     with pytest.raises(StateError, match=r"fileno\(\) on a closed loop"):
         loop.fileno()
+
+
+def a_pair(loop):
+    near, far = socket.socketpair()
+    stream = Stream(loop, near)
+    stream.on_close += lambda stream: far.close()
+    return stream, far
+
+
+def a_done(loop):
+    stream, far = a_pair(loop)
+    stream.send(b"all of it", stream.abort)
+
+
+def a_queued_send(loop):
+    stream, far = a_pair(loop)
+    far.setblocking(False)
+    while stream.send(bytes(1 << 16)):
+        pass
+    try:
+        while far.recv(1 << 20):
+            pass
+    except BlockingIOError:
+        pass
+    stream.on_drain += lambda stream: stream.abort()
+
+
+def a_broken_send(loop):
+    stream, far = a_pair(loop)
+    far.close()
+    stream.send(b"to nobody")
+
+
+def a_new_reader(loop):
+    stream, far = a_pair(loop)
+    far.send(b"came before")
+    stream.on_recv += lambda stream, view: stream.abort()
+
+
+def a_resumed_reader(loop):
+    stream, far = a_pair(loop)
+    stream.on_recv += lambda stream, view: stream.abort()
+    stream.pause()
+    far.send(b"came meanwhile")
+    stream.resume()
+
+
+def a_connect(loop):
+    listener = TCPListener(loop, Address("127.0.0.1", 0))
+    listener.on_accept += lambda listener, sock: (sock.abort(), listener.close())
+    TCPSocket(loop).connect("127.0.0.1", listener.address.port)
+
+
+GIVES_WORK = {
+    "call_soon": lambda loop, keeper: loop.call_soon(int),
+    "an earlier timer": lambda loop, keeper: loop.call_later(1, int),
+    "an earlier timer, started by hand": lambda loop, keeper: Timer(loop, 1).start(),
+    "a timer that starts anew": lambda loop, keeper: Timer(loop, 90, interval=1).again(),
+    "a close": lambda loop, keeper: keeper.close(),
+    "an idler": lambda loop, keeper: Idler(loop, lambda idler: idler.close()).start(),
+    "stop": lambda loop, keeper: loop.stop(),
+    "post": lambda loop, keeper: loop.post(int),
+    "post of a thread": lambda loop, keeper: in_thread(loop.post, int),
+    "a Synchronizer": lambda loop, keeper: Synchronizer(loop, int).post(),
+    "the done of a send": lambda loop, keeper: a_done(loop),
+    "a queued send that can go on": lambda loop, keeper: a_queued_send(loop),
+    "a send that breaks": lambda loop, keeper: a_broken_send(loop),
+    "a new slot of on_recv": lambda loop, keeper: a_new_reader(loop),
+    "resume": lambda loop, keeper: a_resumed_reader(loop),
+    "a connect": lambda loop, keeper: a_connect(loop),
+    "a numeric name": lambda loop, keeper: resolve(loop, "127.0.0.1", 1, lambda addresses, error: None),
+}
+
+
+@pytest.mark.needs("selectors")
+@pytest.mark.parametrize("what", GIVES_WORK)
+def test_once_the_descriptor_has_been_asked_for_work_outside_of_a_turn_makes_it_readable(loop, what):
+    keeper = Timer(loop, 60).start()
+    loop.run_once(0)
+    descriptor = loop.fileno()
+    assert select.select([descriptor], [], [], 0)[0] == []
+    GIVES_WORK[what](loop, keeper)
+    assert select.select([descriptor], [], [], 5)[0] == [descriptor]  # at once, but for what the kernel hands on
+    for _ in range(20):
+        loop.run_once(0)
+    assert select.select([descriptor], [], [], 0)[0] == [], "and then it is quiet again"
+    for handle in loop.handles:
+        handle.close()
+    loop.run()
+
+
+@pytest.mark.needs("selectors")
+def test_who_waits_for_the_descriptor_is_woken_when_a_run_has_ended_that_started_a_timer(loop):
+    descriptor = loop.fileno()
+    assert loop.timeout() is None
+    loop.call_soon(lambda: loop.call_later(1, int).unref())
+    loop.run()
+    assert select.select([descriptor], [], [], 0)[0] == [descriptor]
+    loop.run_once(0)
+    assert loop.timeout() == 1
+    assert select.select([descriptor], [], [], 0)[0] == []
+
+
+def test_what_an_interrupt_took_out_of_the_heap_is_not_forgotten_by_timeout(loop, clock, monkeypatch):
+    fired = []
+    timer = loop.call_later(1, fired.append, 1)
+    clock.advance(1)
+
+    def interrupted(self, now):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Timer, "due", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_once(0)
+    assert timer.active
+    assert loop.timeout() == 0, "the next turn mends"
+    loop.run_once(0)
+    loop.run_once(0)
+    assert fired == [1]
+    assert loop.timeout() is None

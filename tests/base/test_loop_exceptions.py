@@ -319,7 +319,7 @@ def test_a_descriptor_closed_behind_our_back_is_told_and_on_close_comes_all_the_
     class Stale(Timer):
         __slots__ = ()
 
-        def _free(self):
+        def free(self):
             raise OSError(9, "Bad file descriptor")
 
     closed = []

@@ -66,9 +66,9 @@ def test_the_childs_close_only_closes_descriptors_and_the_parents_loop_goes_on(l
     loop.run_once(0)
 
     def child():
-        numbers = [stream.sock.fileno(), listener.sock.fileno(), loop._waker.fileno(), loop._waker.write_fileno()]
-        if hasattr(loop._poller, "_epoll"):
-            numbers.append(loop._poller.fileno())
+        numbers = [stream.sock.fileno(), listener.sock.fileno(), loop.waker.fileno(), loop.waker.write_fileno()]
+        if hasattr(loop.poller, "_epoll"):
+            numbers.append(loop.poller.fileno())
         loop.close()
         assert loop.closed and closed == [], "on_close is the parent's"
         for number in numbers:
@@ -186,7 +186,7 @@ def test_a_turn_that_turns_out_to_be_in_a_child_reads_no_more(child, pair, how):
     stream = Stream(child, pair[0])
     stream.on_recv += seen.append
     pair[1].send(b"the parent's")
-    child.call_soon(module._forked)
+    child.call_soon(module._in_child)
     with pytest.raises(AffinityError, match="inherited by fork"):
         getattr(child, how)()
     assert seen == [] and not child.running
@@ -199,7 +199,7 @@ def test_a_turn_that_turns_out_to_be_in_a_child_reads_no_more(child, pair, how):
 
 def test_a_process_without_loops_forks_in_peace(monkeypatch):
     monkeypatch.setattr(module, "_loops", None)
-    module._forked()
+    module._in_child()
 
 
 def test_where_processes_do_not_fork_nothing_is_registered(monkeypatch, debug):

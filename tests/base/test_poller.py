@@ -168,12 +168,61 @@ def poller_name(request):
 @pytest.mark.parametrize("end", ["close", "abort"])
 def test_a_socket_that_dies_connecting_leaves_no_descriptor_watched(poller_name, end):
     loop = icey.Loop(selector=getattr(selectors, poller_name)())
-    watched = len(loop._poller.ready)
+    watched = len(loop.poller.ready)
     listener = icey.TCPListener(loop, ("127.0.0.1", 0))
     client = icey.TCPSocket(loop)
     client.connect(listener.address)
     getattr(client, end)()
     listener.abort()
     loop.run()
-    assert len(loop._poller.ready) == watched
+    assert len(loop.poller.ready) == watched
     loop.close()
+
+
+def test_a_descriptor_closed_behind_the_back_of_select_is_dropped():
+    import selectors
+    import socket
+
+    poller = SelectorPoller(selectors.SelectSelector())
+    near, far = socket.socketpair()
+    dead = near.fileno()
+    poller.register(dead, READ, print)
+    poller.register(far.fileno(), READ, print)
+    near.close()
+    assert poller.wait(0) == [] and dead not in poller.ready
+    assert [fd for fd, _ in poller.wait(1)] == [far.fileno()]  # the end of the other side
+    poller.close()
+    far.close()
+
+
+def test_so_it_is_on_windows_which_says_that_it_is_no_socket(monkeypatch, pair):
+    class Windows(selectors.SelectSelector):
+        def select(self, timeout=None):
+            try:
+                return super().select(timeout)
+            except OSError:
+                raise OSError(10038, "An operation was attempted on something that is not a socket") from None
+
+    monkeypatch.setattr(poller_module, "_CLOSED", (errno.EBADF, 10038))
+    poller = SelectorPoller(Windows())
+    near, far = socket.socketpair()
+    dead = near.fileno()
+    poller.register(dead, READ, print)
+    poller.register(pair[0].fileno(), READ, print)
+    near.close()
+    far.close()
+    assert poller.wait(0) == [] and list(poller.ready) == [pair[0].fileno()]
+    poller.close()
+
+
+def test_what_else_a_selector_raises_comes_out(pair):
+    class Broken(selectors.SelectSelector):
+        def select(self, timeout=None):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    poller = SelectorPoller(Broken())
+    poller.register(pair[0].fileno(), READ, print)
+    with pytest.raises(OSError, match="Invalid argument"):
+        poller.wait(0)
+    assert list(poller.ready) == [pair[0].fileno()]
+    poller.close()

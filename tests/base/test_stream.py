@@ -113,12 +113,31 @@ def test_between_a_transport_error_and_on_close_send_returns_false_and_discards(
     assert (stream.queued, sock.sent, done) == (0, b"", [])
 
 
-def test_between_a_transport_error_and_on_close_nothing_is_received(loop):
-    stream, sock = make(loop, [b"late"], [BrokenPipeError])
-    seen = watch(stream, "recv", "error", "close")
+def test_what_came_before_a_transport_error_is_told_before_it(loop):
+    stream, sock = make(loop, [b"early", b"too", ConnectionResetError], [BrokenPipeError])
+    seen = watch(stream, "recv", "end", "error", "close")
     stream.send(b"a")
     loop.run()
-    assert names(seen) == ["error", "close"]
+    assert [event[:2] for event in seen[:2]] == [("recv", b"early"), ("recv", b"too")]
+    assert names(seen)[2:] == ["error", "close"]
+
+
+def test_an_end_behind_a_transport_error_is_none(loop):
+    stream, sock = make(loop, [b"early", END], [BrokenPipeError])
+    seen = watch(stream, "recv", "end", "error", "close")
+    stream.send(b"a")
+    loop.run()
+    assert names(seen) == ["recv", "error", "close"]
+
+
+@pytest.mark.parametrize("how", ["pause", "abort"])
+def test_what_came_before_a_transport_error_is_not_told_to_who_does_not_want_it(loop, how):
+    stream, sock = make(loop, [b"early", b"too"], [BrokenPipeError])
+    seen = watch(stream, "recv", "error", "close")
+    stream.on_recv += lambda stream, view: getattr(stream, how)()
+    stream.send(b"a")
+    loop.run()
+    assert names(seen) == ["recv", "error", "close"] if how == "pause" else ["recv", "close"]
 
 
 def test_in_on_close_after_an_error_send_is_state_error(loop, reports):
@@ -333,6 +352,25 @@ def test_a_shutdown_that_the_kernel_refuses_is_no_error(loop):
     assert names(seen) == ["close"]
 
 
+def test_a_transport_whose_last_bytes_raise_what_is_no_os_error_ends_all_the_same(loop, reports):
+    class Odd(ScriptedSocket):
+        def send(self, data):
+            raise OSError(errno.ECONNRESET, "reset")
+
+        def recv_into(self, buffer):
+            raise KeyError("a fault of the transport")
+
+        def recv(self, size):
+            raise KeyError("a fault of the transport")
+
+    stream = icey.Stream(loop, Odd([]))
+    seen = watch(stream, "recv", "error", "close")
+    stream.send(b"x")
+    loop.run()
+    assert names(seen) == ["error", "close"]
+    reports.take(KeyError)
+
+
 # A parser of ours, by the sink
 
 class Sink:
@@ -352,7 +390,7 @@ def test_a_sink_gets_plain_bytes_and_every_event(loop):
     stream, sock = make(loop, [AGAIN, b"ab", INTERRUPTED, b"c", END], [STALL])
     stream.high_water = stream.low_water = 1
     sink = Sink()
-    stream._use_sink(sink)
+    stream.use_protocol(sink)
     stream.send(b"xy")
     turn(loop, 6)
     sock.unstall()
@@ -365,7 +403,7 @@ def test_a_sink_gets_plain_bytes_and_every_event(loop):
 def test_a_sink_gets_the_transport_error(loop):
     stream, sock = make(loop, [ConnectionResetError])
     sink = Sink()
-    stream._use_sink(sink)
+    stream.use_protocol(sink)
     loop.run()
     assert [event[0] for event in sink.seen] == ["on_error", "on_close"]
 
@@ -373,7 +411,7 @@ def test_a_sink_gets_the_transport_error(loop):
 @pytest.mark.parametrize("method, reads", [("on_bytes", [b"x"]), ("on_end", [END]), ("on_close", [ConnectionResetError])])
 def test_an_exception_in_a_sink_is_reported_and_closes(loop, reports, method, reads):
     stream, sock = make(loop, reads)
-    stream._use_sink(Sink([method]))
+    stream.use_protocol(Sink([method]))
     loop.run()
     reports.take(ValueError)
     assert sock.closed
@@ -382,7 +420,7 @@ def test_an_exception_in_a_sink_is_reported_and_closes(loop, reports, method, re
 def test_a_sink_that_left_the_out_side_shut_is_closed_at_the_end_of_input(loop):
     stream, sock = make(loop, [END])
     sink = Sink()
-    stream._use_sink(sink)
+    stream.use_protocol(sink)
     stream.shutdown()
     loop.run()
     assert sink.seen == [("on_end",), ("on_close",)]
@@ -394,7 +432,7 @@ def test_a_stream_collected_unclosed_warns_in_release_too(debug):
     loop = icey.Loop(debug)
     stream, sock = make(loop)
     with pytest.warns(ResourceWarning) as caught:
-        loop._open.discard(stream)  # what holds an open stream is its loop
+        loop.active.discard(stream)  # what holds an open stream is its loop
         del stream
         collect()
     assert len(caught) == 1
@@ -402,5 +440,22 @@ def test_a_stream_collected_unclosed_warns_in_release_too(debug):
     assert "<Stream open> was collected without close()" in text
     assert (__file__ in text) is debug
     assert sock.closed
-    loop._refs = 0
+    loop.refs = 0
     loop.close()
+
+
+# a transport of a user's own may raise what it likes
+
+@pytest.mark.parametrize("call", ["recv_into", "send"])
+def test_what_a_transport_raises_that_is_no_OSError_ends_the_stream_once(loop, reports, monkeypatch, call):
+    stream, sock = make(loop, [b"data"], [STALL])
+    seen = watch(stream, "error", "close")
+    stream.send(b"data")
+    monkeypatch.setattr(sock, call, fail)
+    if call == "send":
+        sock.unstall()
+    else:
+        stream.on_recv += print
+    turn(loop, 5)
+    assert names(seen) == ["close"] and len(reports) == 1
+    reports.take(ValueError)

@@ -8,6 +8,7 @@ import pytest
 
 import icey
 from icey.base.buffer import READ_SIZE, TURN_BYTES
+from icey.base.fileregion import FILE_BYTES
 from icey.tools.testing import AGAIN, INTERRUPTED, STALL, Peer, ScriptedSocket
 from tests.support import streams
 from tests.support.streams import names, turn, watch
@@ -42,15 +43,90 @@ def scripted(loop, *writes):
 
 def test_a_region_of_a_file_is_sent(pair, file):
     stream, peer = pair
-    assert stream._send_file(file, 0, len(CONTENT)) is False
+    stream.write_file(file, 0, len(CONTENT))
     stream.close()
     assert peer.read_all() == CONTENT
     assert file.closed
 
 
+def test_what_the_kernel_takes_at_once_is_out(loop, file):
+    stream, sock = scripted(loop)
+    done = []
+    assert stream.write_file(file, 0, len(CONTENT), done=lambda: done.append("file")) is True
+    assert (sock.sent, file.closed, stream.unsent) == (CONTENT, True, False)
+    assert done == []  # it comes from the loop
+    turn(loop)
+    assert done == ["file"]
+
+
+@pytest.mark.needs("sendfile")
+def test_the_kernel_is_tried_at_once(pair, file):
+    stream, peer = pair
+    assert stream.write_file(file, 10, 2000) is True
+    assert (file.closed, stream.writing) == (True, False)
+    assert peer.read(2000) == CONTENT[10:2010]
+
+
+def test_what_the_kernel_refuses_waits(loop, file):
+    stream, sock = scripted(loop, 1000, AGAIN, 500, STALL)
+    seen = watch(stream, "drain")
+    assert stream.write_file(file, 0, 2000, done=lambda: seen.append(("done",))) is False
+    assert (sock.sent, file.closed, stream.writing) == (CONTENT[:1000], False, True)
+    turn(loop, 2)
+    assert (sock.sent, seen) == (CONTENT[:1500], [])
+    sock.unstall()
+    turn(loop, 2)
+    assert (sock.sent, file.closed, stream.writing) == (CONTENT[:2000], True, False)
+    assert sorted(names(seen)) == ["done", "drain"]
+
+
+def test_what_waits_goes_first(loop, file):
+    stream, sock = scripted(loop, 2, AGAIN)
+    stream.send(b"12345")
+    assert stream.write_file(file, 0, 100) is False
+    assert sock.sent == b"12"
+    turn(loop, 2)
+    assert sock.sent == b"12345" + CONTENT[:100]
+
+
+def test_a_file_longer_than_a_share_of_a_turn_waits_for_its_turn(loop, tmp_path):
+    path = tmp_path / "long"
+    path.write_bytes(bytes(TURN_BYTES + 1))
+    stream, sock = scripted(loop)
+    assert stream.write_file(open(path, "rb"), 0, TURN_BYTES + 1) is False
+    assert sock.sent == b""
+    turn(loop, 2)
+    assert len(sock.sent) == TURN_BYTES + 1
+
+
+def test_a_file_that_cannot_be_read_ends_the_stream(loop, reports):
+    class Odd(io.BytesIO):
+        def read(self, size=-1):
+            raise RuntimeError("no")
+
+    stream, sock = scripted(loop)
+    seen = watch(stream, "close")
+    file = Odd(b"hello")
+    assert stream.write_file(file, 0, 5) is False
+    assert seen == []
+    loop.run()
+    assert (names(seen), file.closed) == (["close"], True)
+    reports.take(RuntimeError)
+
+
+def test_a_keyboard_interrupt_in_the_midst_leaves_no_file_open(loop, file):
+    stream, sock = scripted(loop, 1000, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stream.write_file(file, 0, 2000)
+    assert not file.closed
+    stream.abort()
+    turn(loop)
+    assert file.closed
+
+
 def test_a_region_starts_at_its_offset_and_ends_with_its_count(pair, file):
     stream, peer = pair
-    stream._send_file(file, 1000, 5000)
+    stream.write_file(file, 1000, 5000)
     stream.close()
     assert peer.read_all() == CONTENT[1000:6000]
 
@@ -59,9 +135,9 @@ def test_memory_and_files_leave_in_order(pair, file, tmp_path):
     stream, peer = pair
     done = []
     stream.send(b"head", lambda: done.append("head"))
-    stream._send_file(file, 10, 20, done=lambda: done.append("file"))
+    stream.write_file(file, 10, 20, done=lambda: done.append("file"))
     stream.send(bytearray(b"between"), lambda: done.append("between"))
-    stream._send_file(open(tmp_path / "file", "rb"), 0, 3, done=lambda: done.append("second file"))
+    stream.write_file(open(tmp_path / "file", "rb"), 0, 3, done=lambda: done.append("second file"))
     stream.send(b"tail", lambda: done.append("tail"))
     stream.close()
     assert peer.read_all() == b"head" + CONTENT[10:30] + b"between" + CONTENT[:3] + b"tail"
@@ -71,29 +147,42 @@ def test_memory_and_files_leave_in_order(pair, file, tmp_path):
 def test_a_file_counts_no_byte_of_the_queue(loop, file):
     stream, sock = scripted(loop, STALL)
     stream.send(b"12345")
-    stream._send_file(file, 0, len(CONTENT))
+    stream.write_file(file, 0, len(CONTENT))
     assert stream.queued == 5
 
 
-def test_on_drain_comes_after_a_file(pair, file):
-    stream, peer = pair
+def test_on_drain_comes_after_a_file(loop, file):
+    stream, sock = scripted(loop, STALL)
     seen = watch(stream, "drain")
-    assert stream._send_file(file, 0, len(CONTENT)) is False
-    assert peer.read(len(CONTENT)) == CONTENT
-    turn(stream.loop)
-    assert names(seen) == ["drain"]
+    assert stream.write_file(file, 0, 100) is False
+    turn(loop, 2)
+    assert seen == []
+    sock.unstall()
+    turn(loop, 2)
+    assert (names(seen), sock.sent) == (["drain"], CONTENT[:100])
 
 
 def test_on_drain_does_not_come_before_the_file_is_out(loop, file):
     stream, sock = scripted(loop, AGAIN, 5, STALL)
     seen = watch(stream, "drain")
     stream.send(b"12345")
-    stream._send_file(file, 0, 100)
+    stream.write_file(file, 0, 100)
     turn(loop, 3)
     assert (seen, sock.sent) == ([], b"12345")
     sock.unstall()
     turn(loop, 2)
     assert (names(seen), len(sock.sent)) == (["drain"], 105)
+
+
+def test_on_drain_does_not_come_before_a_file_with_something_behind_it_is_out(loop, file):
+    stream, sock = scripted(loop, AGAIN, AGAIN, 60, AGAIN, 40, 1, STALL)
+    seen = watch(stream, "drain")
+    assert stream.write_file(file, 0, 100) is False
+    stream.send(b"\r\n")  # as behind a chunk
+    while len(sock.sent) < 100:
+        assert seen == []
+        turn(loop)
+    assert names(seen) == ["drain"]
 
 
 @pytest.mark.needs("sendfile")
@@ -106,7 +195,7 @@ def test_sendfile_is_used_on_a_real_socket(pair, file, monkeypatch):
         calls.append((out, source, offset))
         return real(out, source, offset, min(count, 1000))
     monkeypatch.setattr(os, "sendfile", counted)
-    stream._send_file(file, 0, 2500)
+    stream.write_file(file, 0, 2500)
     assert peer.read(2500) == CONTENT[:2500]
     assert calls == [(stream.sock.fileno(), calls[0][1], offset) for offset in (0, 1000, 2000)]
 
@@ -123,7 +212,7 @@ def test_sendfile_is_tried_again_after(pair, file, monkeypatch, failure):
             raise results.pop()
         return real(*arguments)
     monkeypatch.setattr(os, "sendfile", sometimes)
-    stream._send_file(file, 0, len(CONTENT))
+    stream.write_file(file, 0, len(CONTENT))
     assert peer.read(len(CONTENT)) == CONTENT
     assert results == []
 
@@ -137,7 +226,7 @@ def test_where_sendfile_does_not_serve_the_file_is_read(pair, file, monkeypatch)
         calls.append(arguments)
         raise OSError(errno.EINVAL, "not from this file system")
     monkeypatch.setattr(os, "sendfile", refused)
-    stream._send_file(file, 100, len(CONTENT) - 100)
+    stream.write_file(file, 100, len(CONTENT) - 100)
     assert peer.read(len(CONTENT) - 100) == CONTENT[100:]
     assert len(calls) == 1
 
@@ -145,7 +234,7 @@ def test_where_sendfile_does_not_serve_the_file_is_read(pair, file, monkeypatch)
 def test_where_sendfile_is_missing_the_file_is_read(pair, file, monkeypatch):
     monkeypatch.delattr(os, "sendfile", raising=False)
     stream, peer = pair
-    stream._send_file(file, 100, len(CONTENT) - 100)
+    stream.write_file(file, 100, len(CONTENT) - 100)
     assert peer.read(len(CONTENT) - 100) == CONTENT[100:]
 
 
@@ -153,11 +242,35 @@ def test_a_peer_that_goes_away_is_a_transport_error(pair, file):
     stream, peer = pair
     seen = watch(stream, "error", "close")
     peer.close()
-    stream._send_file(file, 0, len(CONTENT))
+    stream.write_file(file, 0, len(CONTENT))
     stream.loop.run()
     assert names(seen) == ["error", "close"]
     assert isinstance(seen[0][1], ConnectionError)
     assert file.closed
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="Linux has it")
+@pytest.mark.needs("sendfile")
+@pytest.mark.parametrize("size, corked", [(FILE_BYTES * 4, 1), (TURN_BYTES, 0)])
+def test_a_long_file_goes_out_in_full_segments_and_what_follows_does_not_wait(loop, tmp_path, size, corked):
+    path = tmp_path / "long"
+    path.write_bytes(bytes(size))
+    listener = socket.create_server(("127.0.0.1", 0))
+    far = socket.create_connection(listener.getsockname())
+    near, _ = listener.accept()
+    listener.close()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    with Peer(loop, far) as peer:
+        stream = icey.Stream(loop, near)
+        stream.write_file(open(path, "rb"), 0, size)
+        turn(loop)
+        assert stream.unsent
+        assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == corked
+        assert peer.read(size) == bytes(size)
+        assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0
+        stream.send(b"behind")
+        assert peer.read(6) == b"behind"
+        stream.close()
 
 
 # read and sent, without sendfile
@@ -168,7 +281,7 @@ def test_a_peer_that_goes_away_is_a_transport_error(pair, file):
 def test_a_file_is_read_and_sent_whole_and_in_order(loop, file, writes):
     stream, sock = scripted(loop, *writes)
     done = []
-    stream._send_file(file, 5, len(CONTENT) - 5, done=lambda: done.append(len(sock.sent)))
+    stream.write_file(file, 5, len(CONTENT) - 5, done=lambda: done.append(len(sock.sent)))
     turn(loop, 40)
     assert sock.sent == CONTENT[5:]
     assert done == [len(CONTENT) - 5]
@@ -177,7 +290,7 @@ def test_a_file_is_read_and_sent_whole_and_in_order(loop, file, writes):
 
 def test_a_large_file_is_never_read_into_memory(loop, file):
     stream, sock = scripted(loop)
-    stream._send_file(file, 0, len(CONTENT))
+    stream.write_file(file, 0, len(CONTENT))
     turn(loop, 3)
     assert max(call[1] for call in sock.calls if call[0] == "send") == READ_SIZE
     assert stream.queued == 0
@@ -186,7 +299,7 @@ def test_a_large_file_is_never_read_into_memory(loop, file):
 def test_a_file_in_memory_is_sent_too(loop):
     stream, sock = scripted(loop)
     file = io.BytesIO(b"hello world")
-    stream._send_file(file, 6, 5)
+    stream.write_file(file, 6, 5)
     turn(loop)
     assert (sock.sent, file.closed) == (b"world", True)
 
@@ -194,7 +307,7 @@ def test_a_file_in_memory_is_sent_too(loop):
 def test_no_bytes_of_a_file_are_sent_and_done(loop, file):
     stream, sock = scripted(loop)
     seen = watch(stream, "error", "close")
-    stream._send_file(file, 0, 0, done=lambda: seen.append(("done",)))
+    stream.write_file(file, 0, 0, done=lambda: seen.append(("done",)))
     turn(loop, 2)
     assert (names(seen), sock.sent, file.closed) == (["done"], b"", True)
 
@@ -203,7 +316,7 @@ def test_a_long_file_gets_a_share_of_a_turn(loop, tmp_path):
     path = tmp_path / "long"
     path.write_bytes(bytes(3 * TURN_BYTES))
     stream, sock = scripted(loop)
-    stream._send_file(open(path, "rb"), 0, 3 * TURN_BYTES)
+    stream.write_file(open(path, "rb"), 0, 3 * TURN_BYTES)
     turn(loop)
     assert len(sock.sent) == TURN_BYTES
     turn(loop, 3)
@@ -219,7 +332,7 @@ def test_a_file_shorter_than_promised_is_an_error(loop, file, real):
         sock = near if real else ScriptedSocket()
         stream = icey.Stream(loop, sock)
         seen = watch(stream, "error", "close")
-        stream._send_file(file, len(CONTENT) - 10, 30, done=lambda: seen.append(("done",)))
+        stream.write_file(file, len(CONTENT) - 10, 30, done=lambda: seen.append(("done",)))
         loop.run()
         near.close()
     assert names(seen) == ["error", "close"]
@@ -230,8 +343,8 @@ def test_a_file_shorter_than_promised_is_an_error(loop, file, real):
 
 def test_a_file_that_is_kept_stays_open(loop, file):
     stream, sock = scripted(loop)
-    stream._send_file(file, 0, 5, close=False)
-    stream._send_file(file, 5, 5, close=False)
+    stream.write_file(file, 0, 5, close=False)
+    stream.write_file(file, 5, 5, close=False)
     turn(loop)
     assert (sock.sent, file.closed) == (CONTENT[:10], False)
 
@@ -244,7 +357,7 @@ def test_a_file_that_is_kept_stays_open(loop, file):
 def test_a_file_is_closed_when_the_stream_dies(loop, file, end):
     stream, sock = scripted(loop, 10, STALL)
     seen = watch(stream, "close")
-    stream._send_file(file, 0, 100, done=lambda: seen.append(("done",)))
+    stream.write_file(file, 0, 100, done=lambda: seen.append(("done",)))
     turn(loop, 3)
     assert not file.closed
     end(stream)
@@ -256,7 +369,7 @@ def test_a_file_is_closed_when_the_stream_dies(loop, file, end):
 def test_a_file_is_closed_when_the_loop_closes(debug, file):
     loop = icey.Loop(debug)
     stream, sock = scripted(loop)
-    stream._send_file(file, 0, 100)
+    stream.write_file(file, 0, 100)
     streams.finish(loop)
     assert file.closed
 
@@ -264,7 +377,7 @@ def test_a_file_is_closed_when_the_loop_closes(debug, file):
 def test_a_file_sent_between_a_transport_error_and_on_close_is_discarded_and_closed(loop, file):
     stream, sock = scripted(loop, BrokenPipeError)
     stream.send(b"x")
-    assert stream._send_file(file, 0, 5) is False
+    assert stream.write_file(file, 0, 5) is False
     assert file.closed
     loop.run()
     assert sock.sent == b""
@@ -275,7 +388,7 @@ def test_a_file_that_is_refused_is_closed(loop, file, stop):
     stream, sock = scripted(loop)
     stop(stream)
     with pytest.raises(icey.StateError):
-        stream._send_file(file, 0, 5)
+        stream.write_file(file, 0, 5)
     assert file.closed
 
 
@@ -289,7 +402,7 @@ def test_a_file_is_queued_while_connecting(loop, file):
         sock.on_recv += lambda sock, view: got.append(bytes(view))
     client = icey.TCPSocket(loop)
     client.connect(listener.address)
-    client._send_file(file, 0, 1000)
+    client.write_file(file, 0, 1000)
     client.close()
     loop.run()
     assert b"".join(got) == CONTENT[:1000]

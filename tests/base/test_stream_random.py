@@ -1,7 +1,7 @@
 """Stream against a model: random scripts of reads and writes, and what must hold whatever they are.
 
 Bytes arrive and leave in order, dones come in order, on_drain only after False or QueueFull, on_close last and once.
-A failure prints its seed; `random_run(seed, debug)` repeats it.
+A failure prints its seed: ICEY_SEED=<that> repeats it alone.
 """
 import random
 
@@ -10,7 +10,7 @@ import pytest
 import icey
 from icey.base.stream import BROKEN
 from icey.tools.testing import AGAIN, END, INTERRUPTED, ScriptedSocket, virtual_loop
-from tests.support import streams
+from tests.support import seeds, streams
 
 RUNS = 300
 
@@ -98,7 +98,7 @@ class Model:
 
     def send(self):
         stream = self.stream
-        broken = stream._link == BROKEN
+        broken = stream.link == BROKEN
         data, content = random_data(self.rng)
         number = len(self.promised)
         before = stream.queued
@@ -117,7 +117,7 @@ class Model:
         finally:
             self.inside = False
         assert broken or not self.shut
-        if stream._link == BROKEN:
+        if stream.link == BROKEN:
             assert below is False
             return
         self.sent += content
@@ -185,10 +185,9 @@ def random_run(seed, debug):
 
 @pytest.mark.parametrize("debug", [False, True], ids=["release", "debug"])
 def test_whatever_the_kernel_does_the_rules_hold(debug):
-    base = random.SystemRandom().randrange(1 << 32)
-    for seed in range(base, base + RUNS):
+    for seed in seeds.fresh(RUNS):
         try:
             random_run(seed, debug)
         except BaseException:
-            print("repeat with random_run(%d, %r)" % (seed, debug))
+            print("ICEY_SEED=%d" % seed)
             raise

@@ -2,8 +2,9 @@
 import pytest
 
 import icey
-from icey.base.buffer import READ_SIZE
-from icey.tools.testing import AGAIN, END, INTERRUPTED, ScriptedSocket, again_storm, byte_at_a_time, chunked
+from icey.base.buffer import CALM, LARGE_READ_SIZE, READ_SIZE, RECEIVE_SIZE
+from icey.base.streamprotocol import StreamProtocol
+from icey.tools.testing import AGAIN, END, INTERRUPTED, ScriptedSocket, Stall, again_storm, byte_at_a_time, chunked
 from tests.support import streams
 from tests.support.streams import turn, verbs, watch
 
@@ -187,12 +188,104 @@ def test_a_readable_event_reads_once(loop):
     assert verbs(sock, *READS) == ["recv_into"]
 
 
-def test_one_read_is_at_most_64_kib(loop):
-    stream, sock = make(loop, bytes(READ_SIZE + 1), END)
+def lengths(stream):
+    """A list that gets the length of each view."""
     sizes = []
     stream.on_recv += lambda stream, view: sizes.append(len(view))
+    return sizes
+
+
+def test_one_read_is_at_most_64_kib_and_256_once_one_was_filled(loop):
+    data = bytes(range(256)) * 2048
+    stream, sock = make(loop, data, data[:READ_SIZE - 1], END)
+    got = bytearray()
+    sizes = lengths(stream)
+    stream.on_recv += lambda stream, view: got.extend(view)
     loop.run()
-    assert sizes == [READ_SIZE, 1]
+    assert sizes == [READ_SIZE, LARGE_READ_SIZE, len(data) - READ_SIZE - LARGE_READ_SIZE, READ_SIZE - 1]
+    assert got == data + data[:READ_SIZE - 1]
+
+
+def test_a_read_that_is_not_filled_grows_nothing(loop):
+    stream, sock = make(loop, *[bytes(READ_SIZE - 1)] * 5, bytes(READ_SIZE), END)
+    lengths(stream)
+    turn(loop, 5)
+    assert not loop.read_buffer.large
+    turn(loop)
+    assert loop.read_buffer.large
+
+
+def asked(sock):
+    """The sizes that the reads asked for."""
+    return [call[1] for call in sock.calls if call[0] == "recv_into"]
+
+
+def test_the_buffer_is_small_again_once_reads_are(loop):
+    stream, sock = make(loop, bytes(READ_SIZE), *[b"x"] * CALM)
+    lengths(stream)
+    turn(loop, CALM)
+    assert loop.read_buffer.large
+    turn(loop)
+    assert not loop.read_buffer.large
+    sock.feed(b"y")
+    turn(loop)
+    assert asked(sock) == [READ_SIZE] + [LARGE_READ_SIZE] * CALM + [READ_SIZE]
+
+
+def test_it_stays_large_while_a_stream_among_others_fills_it(loop):
+    quick, quick_sock = make(loop)
+    slow, slow_sock = make(loop)
+    lengths(quick), lengths(slow)
+    for _ in range(3):
+        quick_sock.feed(bytes(READ_SIZE))
+        slow_sock.feed(*[b"x"] * (CALM - 1))
+        turn(loop, CALM)
+        assert loop.read_buffer.large
+    assert set(asked(slow_sock)[1:]) == {LARGE_READ_SIZE}, "the buffer is the loop's"
+
+
+def test_the_buffer_is_small_again_once_the_stream_that_filled_it_is_closed(loop):
+    quick, quick_sock = make(loop, bytes(READ_SIZE))
+    other, other_sock = make(loop, b"x")
+    lengths(quick), lengths(other)
+    turn(loop, 2)
+    other.close()
+    turn(loop, 2)
+    assert other.closed and loop.read_buffer.large
+    quick.abort()
+    turn(loop, 2)
+    assert quick.closed and not loop.read_buffer.large and len(loop.read_buffer.store) < LARGE_READ_SIZE, "without another read"
+
+
+def test_what_a_slot_sends_on_of_a_large_view_is_its_own(loop):
+    data = bytes(range(256)) * 2048
+    stream, sock = make(loop, data, b"z" * READ_SIZE)
+    there = ScriptedSocket((), [Stall()])
+    other = icey.Stream(loop, there)
+    other.max_queue = None
+    stream.on_recv += lambda stream, view: other.send_owned(view)
+    turn(loop, 4)
+    assert other.queued == len(data) + READ_SIZE
+    there.unstall()
+    turn(loop, 3)
+    assert there.sent == data + b"z" * READ_SIZE
+    other.abort()
+
+
+def test_a_protocol_gets_64_KiB_and_a_head_in_one_read(loop):
+    class Sizes(StreamProtocol):
+        def __init__(self):
+            self.sizes = []
+
+        def on_bytes(self, data):
+            self.sizes.append(len(data))
+
+    stream, sock = make(loop, bytes(READ_SIZE + 4096), bytes(RECEIVE_SIZE + 1))
+    protocol = Sizes()
+    stream.use_protocol(protocol)
+    turn(loop, 3)
+    assert protocol.sizes == [READ_SIZE + 4096, RECEIVE_SIZE, 1]
+    stream.abort()
 
 
 @pytest.mark.parametrize("reads", [

@@ -259,10 +259,10 @@ def test_queued_segments_are_vectored_in_release():
     loop, _ = icey.tools.testing.virtual_loop(False)
     stream, sock = make(loop, AGAIN)
     for _ in range(100):
-        stream.send(bytes(1000))
+        stream.send(bytes(1024))
     turn(loop)
     streams.finish(loop)
-    assert sock.calls[-4:-1] == [("send", 1000), ("sendmsg", [1000] * 64), ("sendmsg", [1000] * 36)]
+    assert sock.calls[-4:-1] == [("send", 1024), ("sendmsg", [1024] * 64), ("sendmsg", [1024] * 36)]
 
 
 def test_where_sendmsg_is_missing_parts_go_one_by_one(loop):
@@ -350,3 +350,26 @@ def test_a_send_in_on_recv_is_answered_at_once(loop):
     stream.on_recv += lambda stream, view: stream.send_owned([b"re: ", view])
     loop.run()
     assert sock.sent == b"re: ask"
+
+
+def test_an_empty_send_behind_others_does_not_grow_the_queue(loop):
+    stream, sock = make(loop, STALL)
+    stream.send(b"waits")
+    for _ in range(1000):
+        assert stream.send(b"") and stream.send_owned([])
+    assert len(stream.queue._segments) == 1
+    done = []
+    stream.send(b"", lambda: done.append(True))  # who wants to be told has its place
+    sock.unstall()
+    turn(loop, 3)
+    assert sock.sent == b"waits" and done == [True]
+
+
+def test_ten_bytes_a_send_cost_about_ten_bytes(loop):
+    stream, sock = make(loop, STALL)
+    for _ in range(10000):
+        stream.send_owned(b"ten bytes.")
+    assert stream.queued == 100000 and len(stream.queue._segments) < 100
+    sock.unstall()
+    turn(loop, 5)
+    assert sock.sent == b"ten bytes." * 10000

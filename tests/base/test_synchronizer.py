@@ -4,7 +4,6 @@ import threading
 import pytest
 
 from icey import AffinityError, Loop, Synchronizer
-from icey.base.synchronizer import Waker
 from tests.support.loops import clock, debug, in_thread, loop, turns  # noqa: F401
 
 
@@ -88,30 +87,3 @@ def test_it_is_made_and_closed_on_its_loops_thread(loop, synchronizer):
         in_thread(Synchronizer, loop, print)
     with pytest.raises(AffinityError):
         in_thread(synchronizer.close)
-
-
-def test_a_wake_up_of_a_closed_pair_is_nothing():
-    waker = Waker()
-    assert waker.fileno() != waker.write_fileno()
-    waker.close()
-    waker.wake()
-    assert waker.asleep is False
-
-
-def test_a_loop_that_is_awake_is_sent_no_byte():
-    waker = Waker()
-    waker.asleep = False
-    waker.wake()
-    with pytest.raises(BlockingIOError):
-        waker._read.recv(1)
-    waker.close()
-
-
-def test_draining_takes_many_bytes_and_none():
-    waker = Waker()
-    waker._write.send(b"\0" * 8192)
-    waker.drain(1)
-    with pytest.raises(BlockingIOError):
-        waker._read.recv(1)
-    waker.drain(1)
-    waker.close()

@@ -39,10 +39,11 @@ class BenchError(Exception):
 
 
 def _prepare(cpu):
-    """Run in the new child: take the core, and priority for the session's autogroup. Either may be refused."""
+    """Run in the new child: take the core, if any, and priority for the session's autogroup. Either may be refused."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
+        if cpu is not None:
+            allowed = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
     with contextlib.suppress(OSError):
         fd = os.open("/proc/self/autogroup", os.O_WRONLY)
         try:
@@ -52,19 +53,19 @@ def _prepare(cpu):
 
 
 def spawn(argv, cpu, **options):
-    """Start `argv` pinned to `cpu`, in a session of its own; `options` are Popen's."""
+    """Start `argv` pinned to `cpu` (None: on all), in a session of its own; `options` are Popen's."""
     env = {name: value for name, value in os.environ.items() if name not in SLOWING}
     if hasattr(os, "fork"):
         options.update(start_new_session=True, preexec_fn=lambda: _prepare(cpu))
     return subprocess.Popen(argv, env=env, **options)
 
 
-def end(process):
+def end(process, patience=3):
     """End a process we started: asked first, then told."""
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(3)
+            process.wait(patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -73,7 +74,7 @@ def end(process):
 class Served:
     """A child process that serves: its first line of output is the port. What it writes to stderr is kept and shown.
 
-    with Served([python, "http_hello.py", "--serve", "raw"]) as server: server.port, server.pid, server.cpu()
+    with Served([python, "http_servers.py", "raw"]) as server: server.port, server.pid, server.cpu()
     """
 
     def __init__(self, argv, cpu=SERVER_CPU):
@@ -129,6 +130,20 @@ def serve_from(root):
 # -- clocks and memory -----------------------------------------------------------------------------------------------
 
 
+def told_by_client(command, timeout=60):
+    """Runs the client `command` on its core; what it printed, JSON."""
+    process = spawn(command, CLIENT_CPU, stdout=subprocess.PIPE)
+    try:
+        output = process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        raise BenchError("the client did not end: %s" % " ".join(command)) from None
+    finally:
+        end(process)
+    if process.returncode:
+        raise BenchError("the client failed: %s" % " ".join(command))
+    return json.loads(output.decode())
+
+
 def cpu_seconds(pid):
     """User and system CPU seconds of process `pid` with its threads: by the kernel's exact clock, else in ticks."""
     try:
@@ -157,6 +172,28 @@ def memory_kib(pid):
 def spread(values):
     """Median, least and greatest of some numbers, for JSON."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def beside_icey(results):
+    """Medians over the rounds; `x` is icey's CPU time in multiples of the subject's, round by round."""
+    summary = {}
+    for task, subjects in results.items():
+        for subject, rounds in subjects.items():
+            entry = {name: statistics.median([one[name] for one in rounds]) for name in ("cpu_us", "rate", "busy")}
+            entry["x"] = spread([ours["cpu_us"] / one["cpu_us"] for ours, one in zip(subjects["icey"], rounds)])
+            summary.setdefault(task, {})[subject] = entry
+    return summary
+
+
+def show_beside_icey(summary, digits):
+    """The table of what `beside_icey` made; digits: of the microseconds."""
+    rows = []
+    for task, subjects in summary.items():
+        for subject, one in subjects.items():
+            ratio = ["%.2f" % one["x"][which] for which in ("median", "min", "max")]
+            rows.append([task, subject, "%.*f" % (digits, one["cpu_us"]), *ratio, "%.0f/s" % one["rate"],
+                         "%.0f%%" % (one["busy"] * 100)])
+    print_table(["task", "server", "CPU us", "icey x", "least", "most", "rate", "busy"], rows)
 
 
 def print_table(head, rows):

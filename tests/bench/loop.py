@@ -10,8 +10,12 @@ Tasks, each beside what a user would otherwise take:
     signal   Signal.emit with 0, 1 and 4 slots        beside a plain loop over a list of callables
     soon     a callback that calls call_soon, chained beside asyncio's
     post     calls posted by another thread, until the last has run, beside asyncio's call_soon_threadsafe
-    timers   100 000 timers of different delays scheduled, and then all fired, beside asyncio's call_later
+    timers   100 000 timers of different delays scheduled, and then all fired, beside asyncio's call_later; and as many
+             scheduled, and then all stopped, beside its cancel(), to the end of the turn that sweeps them
     echo     64 bytes to and fro over 64 connections: server CPU a message, beside raw epoll and asyncio
+
+Goals: a soon call, a post, a timer scheduled, fired, or started and stopped, and the echo cost at most what they cost asyncio;
+an emit to one slot 2.5 times the plain loop at most.
 
 Rules: every task of every round runs in a fresh process pinned to a core; `perf_counter_ns`, median of repetitions,
 then median of rounds. The echo's client is a process on the other core, and its figure is CPU time of the server.
@@ -35,6 +39,15 @@ import harness
 
 REPEATS = 7
 CONNECTIONS = 64
+GOALS = {  # what: (beside whom, times as much at most)
+    "emit, 1 slot": ("plain loop", 2.5),
+    "call_soon, chained": ("asyncio", 1.0),
+    "post from a thread": ("asyncio", 1.0),
+    "timer scheduled": ("asyncio", 1.0),
+    "timer fired": ("asyncio", 1.0),
+    "timer started, stopped": ("asyncio", 1.0),
+    "echo 64 B, server CPU": ("asyncio", 1.0),
+}
 MESSAGE = b"m" * 64
 
 
@@ -159,16 +172,38 @@ def timed(call_later, run, stop, count):
     return statistics.median(scheduling), statistics.median(firing)
 
 
+def stopped(call_later, stop, turn, count):
+    """Start timers of mixed delays, stop them in that order, have a turn; ns each."""
+    samples = []
+    for _ in range(3):
+        start = time.perf_counter_ns()
+        timers = [call_later(60 + number * 7919 % count / count, print) for number in range(count)]
+        for timer in timers:
+            stop(timer)
+        del timers, timer
+        turn()
+        samples.append((time.perf_counter_ns() - start) / count)
+    return statistics.median(samples)
+
+
 def task_timers(icey):
     """ns a timer."""
     import asyncio
 
     with icey.Loop() as loop:
         ours = timed(loop.call_later, loop.run, loop.stop, 100000)
+        our_stops = stopped(loop.call_later, icey.Timer.stop, lambda: loop.run_once(0), 100000)
     other = asyncio.new_event_loop()
     theirs = timed(other.call_later, other.run_forever, other.stop, 100000)
+
+    def turn():
+        other.call_soon(other.stop)
+        other.run_forever()
+
+    their_stops = stopped(other.call_later, asyncio.TimerHandle.cancel, turn, 100000)
     other.close()
     return {
+        "timer started, stopped": {"icey": our_stops, "asyncio": their_stops},
         "timer scheduled": {"icey": ours[0], "asyncio": theirs[0]},
         "timer fired": {"icey": ours[1], "asyncio": theirs[1]},
     }
@@ -324,6 +359,18 @@ def show(results):
     harness.print_table(["what", "subject", "ns each", "least", "most", "M/s", "icey is x"], rows)
 
 
+def judge(medians):
+    """[what, icey in times of its rival, goal, whether that is met] of each goal that was measured; printed too."""
+    judged = []
+    for what, (rival, goal) in GOALS.items():
+        if what in medians:
+            value = medians[what]["icey"] / medians[what][rival]
+            judged.append([what, value, goal, value <= goal])
+            met = "met" if value <= goal else "not met"
+            print("%-44s %5.2f, goal at most %.2f: %s" % ("%s, x %s" % (what, rival), value, goal, met))
+    return judged
+
+
 def main():
     tasks = list(TASKS) + ["echo"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -354,7 +401,9 @@ def main():
     medians = {}
     for what, subjects in results.items():
         medians[what] = {name: statistics.median(values) for name, values in subjects.items()}
-    harness.report({"machine": harness.machine(options.python), "ns": medians}, options.json, {"rounds": results})
+    goals = judge(medians)
+    harness.report({"machine": harness.machine(options.python), "ns": medians, "goals": goals}, options.json,
+                   {"rounds": results})
     return 0
 
 

@@ -7,15 +7,18 @@ stages     `stream.write(packet)`: 0, 1, 4 and 8 processors, each `process` doin
            passed through, one on_packet slot that does nothing
 nested     as many functions, each calling the next, the last one emitting to a Signal with that slot (the floor)
 borrowed   4 stages, and each write lends a fresh RawPacket of a bytearray, which is revoked after it
-queues     packets of one write() each through a SyncPacketQueue on a loop, and through an AsyncPacketQueue onto its thread:
-           elapsed time, from the first write until the last has been delivered
+queues     packets of one write() each through a SyncPacketQueue on a loop, and through an AsyncPacketQueue onto its thread;
+           beside them as many put() and get() of a queue.Queue between two threads: elapsed time, from the first write until
+           the last has been delivered
 
-Goal: 4 stages cost at most 4 times the nested calls plus one Signal.
+Goals, for the whole way of a packet: 4 stages cost at most 4 times the nested calls plus one Signal, at most 5 times where the
+packet is borrowed; an AsyncPacketQueue at most 1.2 times the put and get of a queue.Queue.
 
 Rules: as in signals.py: a fresh pinned process a round, subjects in turn inside it, the least batch of each, the median of
 rounds. Both threads of the AsyncPacketQueue are on that one core.
 """
 
+import queue
 import sys
 import threading
 import time
@@ -27,6 +30,8 @@ from signals import least, run
 STAGES = (0, 1, 4, 8)
 QUEUED = 20000
 GOAL = 4.0
+BORROWED_GOAL = 5.0
+QUEUE_GOAL = 1.2  # x queue.Queue
 
 
 def slot(packet):
@@ -103,6 +108,25 @@ def through(icey, queue, deliver):
     return spent
 
 
+def put_and_get():
+    """ns an item through a queue.Queue from this thread to another."""
+    items, came, item = queue.Queue(), [], object()
+
+    def work():
+        for _ in repeat(None, QUEUED):
+            came.append(items.get())
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    start = time.perf_counter_ns()
+    for _ in repeat(None, QUEUED):
+        items.put(item)
+    worker.join()
+    spent = (time.perf_counter_ns() - start) / QUEUED
+    assert len(came) == QUEUED, len(came)
+    return spent
+
+
 def queues(icey):
     found = {}
     for _ in range(5):
@@ -110,7 +134,8 @@ def queues(icey):
             sync = through(icey, icey.SyncPacketQueue(loop, QUEUED), lambda last: loop.run())
         other = through(icey, icey.AsyncPacketQueue(QUEUED), lambda last: last.wait(60))
         blocking = through(icey, icey.AsyncPacketQueue(64, "block"), lambda last: last.wait(60))
-        for name, value in (("SyncPacketQueue", sync), ("AsyncPacketQueue", other), ("AsyncPacketQueue, block, 64", blocking)):
+        for name, value in (("SyncPacketQueue", sync), ("AsyncPacketQueue", other), ("AsyncPacketQueue, block, 64", blocking),
+                            ("queue.Queue", put_and_get())):
             found[name] = min(value, found.get(name, value))
     return found
 
@@ -136,8 +161,12 @@ def show(found):
 
 
 def judge(found):
-    value = found["direct"]["stages, 4"] / found["direct"]["nested calls, 4"]
-    return [("4 stages, x nested calls plus a Signal", value, GOAL, value <= GOAL)]
+    direct, queued = found["direct"], found["queued"]
+    nested_calls = direct["nested calls, 4"]
+    promises = [("4 stages, x nested calls plus a Signal", direct["stages, 4"] / nested_calls, GOAL),
+                ("4 stages, borrowed, x the same", direct["stages, 4, borrowed"] / nested_calls, BORROWED_GOAL),
+                ("AsyncPacketQueue, x queue.Queue", queued["AsyncPacketQueue"] / queued["queue.Queue"], QUEUE_GOAL)]
+    return [(what, value, goal, value <= goal) for what, value, goal in promises]
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ def main(arguments=None):
     print("%-28s %10s %12s" % ("", "ms", "over bare"))
     for row in rows:
         print("%-28s %10.2f %12.2f" % (row["what"], row["ms"], row["over_bare_ms"]))
+    over = next(row["over_bare_ms"] for row in rows if row["what"] == "base and net")
+    print("goal: base and net at most %g ms over bare: %s" % (GOAL_MS, "met" if over <= GOAL_MS else "NOT MET"))
     result = {"bench": "startup", "python": "%s %s" % (platform.python_implementation(), platform.python_version()),
               "runs": options.runs, "goal_ms": GOAL_MS, "rows": rows}
     text = json.dumps(result)

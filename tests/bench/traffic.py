@@ -71,11 +71,16 @@ def requests_of(header_sets, *changing):
         yield "GET /%s/%s HTTP/1.1\n%s\n" % (pick.choice(WORDS), page(pick), headers)
 
 
+BARE = "GET %s HTTP/1.1\nHost: www.example.com\n\n"
+
 # Scenario: its requests. A list of one is sent for ever.
 SCENARIOS = {
-    "bare": lambda: ["GET / HTTP/1.1\nHost: www.example.com\n\n"],
+    "bare": lambda: [BARE % "/"],
     "browser": lambda: requests_of([CHROME], "referer"),
     "three": lambda: requests_of([CHROME], "referer", "etag", "session"),
     "alternating": lambda: requests_of([CHROME, FIREFOX]),
-    "newconn": lambda: ["GET / HTTP/1.1\nHost: www.example.com\nConnection: close\n\n"],
+    "headers": lambda: [BARE % "/headers"],
+    "stream": lambda: [BARE % "/stream"],
+    "close": lambda: [(BARE % "/").replace("\n\n", "\nConnection: close\n\n")],
+    "http10": lambda: [(BARE % "/").replace("1.1", "1.0")],
 }

@@ -178,7 +178,7 @@ def serve_raw(root, deflate):
 
 def serve_core(root, deflate):
     harness.serve_from(root)
-    from icey.http.websocket import WebSocketCore
+    from icey.http import WebSocketCore
 
     class Echo:
         def __init__(self):

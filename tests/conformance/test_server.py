@@ -9,6 +9,7 @@ from icey.http import Server
 from icey.tools.testing import Peer, virtual_loop
 from tests.conformance import table
 from tests.fuzz.messages import Answers
+from tests.support import MODES, seeds
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 AFTER = b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -62,7 +63,7 @@ class Echo:
         pytest.fail("connections are left: %r" % (self.server.connections,))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["release", "debug"])
+@pytest.fixture(scope="module", params=MODES)
 def echo(request):
     made = Echo(request.param)
     yield made
@@ -94,7 +95,7 @@ def rows(part):
 
 
 def ways(data):
-    return (False, True) if len(data) < 400 else (False,)
+    return (False, True) if len(data) < seeds.rounds(80, 400) else (False,)
 
 
 def check_head(fields):

@@ -11,7 +11,7 @@ from tests.support import streams, transports
 from tests.support.streams import PYPY, collect, names, watch
 from tests.support.transports import only_debug, only_release, until
 
-debug, clock, reports = streams.debug, streams.clock, streams.reports
+debug, clock, reports, exports = streams.debug, streams.clock, streams.reports, streams.exports
 loop, transport = transports.loop, transports.transport
 
 tells = pytest.mark.skipif(PYPY, reason="PyPy does not tell who exports a buffer")
@@ -136,9 +136,8 @@ def test_the_view_is_revoked_when_a_slot_raises(loop, reports, transport):
 
 @tells
 @both
-def test_a_c_level_export_is_a_borrow_error_in_release_too(loop, reports, transport, by):
+def test_a_c_level_export_is_a_borrow_error_in_release_too(loop, reports, exports, transport, by):
     link, other = transport(), transport()
-    exports = []
 
     def slot(view):
         exports.append(struct.iter_unpack("B", view))
@@ -160,9 +159,8 @@ def test_a_c_level_export_is_a_borrow_error_in_release_too(loop, reports, transp
 
 
 @tells
-def test_after_a_c_level_export_the_buffer_is_replaced(loop, reports, transport):
+def test_after_a_c_level_export_the_buffer_is_replaced(loop, reports, exports, transport):
     link, later = transport(), transport()
-    exports = []
     link.stream.on_recv += lambda stream, view: exports.append(struct.iter_unpack("B", view))
     hear(loop, link)
     reports.take(icey.BorrowError)
@@ -173,9 +171,8 @@ def test_after_a_c_level_export_the_buffer_is_replaced(loop, reports, transport)
 
 
 @tells
-def test_a_c_level_export_and_an_exception_are_both_reported(loop, reports, transport):
+def test_a_c_level_export_and_an_exception_are_both_reported(loop, reports, exports, transport):
     link = transport()
-    exports = []
 
     def slot(stream, view):
         exports.append(struct.iter_unpack("B", view))
@@ -246,6 +243,91 @@ def test_debug_names_the_slot_by_name_and_line(loop, reports, transport, detache
     assert "the_culprit (%s:%d)" % (__file__, line) in str(reports.take(icey.BorrowError)[0])
 
 
+@tells
+@only_debug
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("outer", [False, True])
+def test_debug_tells_who_keeps_where_one_lends_inside_of_another(loop, reports, transport, inner, outer):
+    """An adapter over an adapter: what the inner one does with its view is not the outer one's, and the other way round."""
+    link = transport()
+    stashed = []
+
+    class Inner(icey.Adapter):
+        def on_data(self, view):
+            if inner:
+                stashed.append(view[1:3])
+
+    class Outer(icey.Adapter):
+        def on_data(self, view):
+            if outer:
+                stashed.append(view[1:3])
+            above.on_bytes(bytes(view).upper())
+
+    above = Inner()
+    above.stream = link.stream
+    Outer().use(link.stream)
+    hear(loop, link)
+    told = [str(exc) for exc in reports.take(*[icey.BorrowError] * (inner + outer))]
+    assert ["Inner.on_data" in text for text in told] == [True] * inner + [False] * outer
+    assert ["Outer.on_data" in text for text in told] == [False] * inner + [True] * outer
+
+
+@only_debug
+def test_a_view_of_who_lends_outside_is_known_to_be_lent(loop, reports, transport):
+    transport.needs("two ways")
+    link = transport()
+
+    class Outer(icey.Adapter):
+        def on_data(self, view):
+            above.on_bytes(b"x")
+            self.send(view)
+
+    above = icey.Adapter()
+    above.stream = link.stream
+    Outer().use(link.stream)
+    hear(loop, link)
+    assert "send() was given a lent receive view" in str(reports.take(icey.BorrowError)[0])
+
+
+@tells
+@only_debug
+@pytest.mark.parametrize("keep", [None, lambda view: view, lambda view: [view]])
+def test_what_an_exception_holds_that_somebody_keeps_is_not_blamed(loop, reports, transport, keep):
+    """As `reports` does here: the traceback has the slot's frame, and that its variables."""
+    link = transport()
+    stashed = []
+
+    def slot(stream, view):
+        head = view[:2]
+        if keep is not None:
+            stashed.append(keep(head))
+        raise ValueError(bytes(head))
+
+    link.stream.on_recv += slot
+    hear(loop, link)
+    reports.take(ValueError, *[icey.BorrowError] * (keep is not None))
+
+
+@tells
+@only_debug
+def test_a_generator_that_keeps_a_slice_is_found(loop, reports, transport):
+    link = transport()
+    stashed = []
+
+    def parser(view):
+        head = view[:2]
+        yield
+        yield head
+
+    def slot(stream, view):
+        stashed.append(parser(view))
+        next(stashed[0])
+
+    link.stream.on_recv += slot
+    hear(loop, link)
+    reports.take(icey.BorrowError)
+
+
 def test_what_only_waits_for_the_collector_is_not_blamed(loop, transport):
     link = transport()
 
@@ -289,6 +371,7 @@ def test_release_pays_for_no_probe(loop, transport):
 @pytest.mark.parametrize("data", [lambda view: view, lambda view: view[1:], lambda view: [b"x", view.cast("b")]],
                          ids=["view", "slice", "in a list"])
 def test_a_lent_view_given_to_send_is_a_borrow_error_at_once_in_debug(loop, transport, data):
+    transport.needs("two ways")
     link = transport()
     refused = []
 
@@ -304,6 +387,7 @@ def test_a_lent_view_given_to_send_is_a_borrow_error_at_once_in_debug(loop, tran
 
 @only_debug
 def test_a_lent_view_given_to_send_of_an_adapter_is_a_borrow_error_at_once_in_debug(loop, reports, transport):
+    transport.needs("two ways")
     link = transport()
 
     class Echo(icey.Adapter):
@@ -319,6 +403,7 @@ def test_a_lent_view_given_to_send_of_an_adapter_is_a_borrow_error_at_once_in_de
 @pytest.mark.parametrize("taken", [None, 2, 0], ids=["all at once", "a part", "nothing"])
 @both
 def test_a_lent_view_given_to_send_in_release_is_copied_where_the_kernel_did_not_take_it(loop, transport, taken, by):
+    transport.needs("two ways")
     stream, far, kernel = transport()
     heard = []
     by.read(stream, lambda view: heard.append(bytes(view)) or stream.send(view[:]))
@@ -334,6 +419,7 @@ def test_a_lent_view_given_to_send_in_release_is_copied_where_the_kernel_did_not
 
 @both
 def test_a_lent_view_given_to_send_owned_is_fine(loop, transport, by):
+    transport.needs("two ways")
     stream, far, kernel = transport()
     heard = []
     by.read(stream, lambda view: heard.append(bytes(view)) or stream.send_owned(view))

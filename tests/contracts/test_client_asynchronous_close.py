@@ -135,8 +135,8 @@ def test_after_a_slot_has_closed_it_nothing_more_is_told(raw, event, verb):
     getattr(conn, event).attach(lambda conn, *args: getattr(conn, verb)(), priority=1)
     conn.start()
     server = raw.accept()
-    server.read_until(b"\r\n\r\n")
     try:
+        server.read_until(b"\r\n\r\n")
         server.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer(b"hello"))
     except OSError:
         pass
@@ -159,8 +159,8 @@ def test_a_slot_that_raises_closes_it_and_is_reported(raw, reports, event):
     conn.start()
     conn.send(bytes(100))
     server = raw.accept()
-    server.read_until(b"\r\n\r\n")
     try:
+        server.read_until(b"\r\n\r\n")
         server.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer(b"hello"))
     except OSError:
         pass

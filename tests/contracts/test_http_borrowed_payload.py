@@ -5,10 +5,11 @@ import pytest
 
 import icey
 from icey.http import ServerConnection
-from tests.support import http
+from tests.support import http, streams
 from tests.support.streams import PYPY
 
 debug, clock, reports, loop, site = http.debug, http.clock, http.reports, http.loop, http.site
+exports = streams.exports
 
 tells = pytest.mark.skipif(PYPY, reason="PyPy does not tell who exports a buffer")
 FORMS = pytest.mark.parametrize("form", [{"body": b"Hello"}, {"chunks": [b"Hello"]}], ids=["length", "chunked"])
@@ -92,8 +93,7 @@ def borrow_error(site, reports):
 
 @tells
 @FORMS
-def test_a_kept_export_is_a_borrow_error_in_release_too(site, reports, form):
-    exports = []
+def test_a_kept_export_is_a_borrow_error_in_release_too(site, reports, exports, form):
     serve(site, lambda view: exports.append(struct.iter_unpack("B", view)))
     assert "test_http_borrowed_payload.py" in borrow_error(site, reports)
     assert bytes(value for value, in exports[0]) == b"Hello"  # what was kept was not written over
@@ -111,9 +111,7 @@ def test_in_debug_mode_slices_and_casts_that_escaped_are_found_too(site, reports
 
 
 @tells
-def test_a_kept_view_and_an_exception_are_both_reported(site, reports):
-    exports = []
-
+def test_a_kept_view_and_an_exception_are_both_reported(site, reports, exports):
     def slot(view):
         exports.append(struct.iter_unpack("B", view))
         raise ZeroDivisionError

@@ -6,11 +6,13 @@ import gc
 import os
 import warnings
 import weakref
+from contextlib import nullcontext
 
 import pytest
 
 import icey
 from icey.base.stream import UP
+from icey.net.address import AF_UNIX
 from tests.support import streams, transports
 from tests.support.streams import PYPY, collect, finish, names, turn, watch
 from tests.support.transports import until
@@ -42,7 +44,7 @@ def test_while_it_connects_it_is_listed_once(loop, transport):
         assert sockets == [stream]
         turn(loop)
     transport.peer(sock)
-    until(loop, lambda: stream._link == UP)
+    until(loop, lambda: stream.link == UP)
     assert loop.handles == (stream,)
 
 
@@ -77,7 +79,7 @@ def test_nobody_holds_it_once_it_has_closed(loop, transport, end):
 
 def test_its_name_says_what_it_is_and_to_whom(transport):
     stream, _, _ = transport()
-    assert repr(stream) == "<%s %s open>" % (transport.name, stream.peer)
+    assert repr(stream) == "<%s open>" % transport.title(stream)
 
 
 # collected unclosed
@@ -138,7 +140,7 @@ def test_one_without_ref_does_not_while_it_connects_nor_while_it_has_something_t
     loop.run()
     assert clock() == started
     far = transport.peer(sock)
-    until(loop, lambda: stream._link == UP)
+    until(loop, lambda: stream.link == UP)
     loop.run()
     stream.send(bytes(100000))
     loop.run()
@@ -169,6 +171,17 @@ def test_a_closed_one_keeps_nothing_running(loop, transport):
 
 # slots that fail
 
+def read_to_cut(far):
+    """What comes before the end of a stream whose slot raised: a reset, which no peer takes for the end of it all."""
+    got = b""
+    with pytest.raises(OSError) if far.sock.family != AF_UNIX else nullcontext():  # a Unix socket knows no reset
+        piece = far.read(1)
+        while piece:
+            got += piece
+            piece = far.read(1)
+    return got
+
+
 FAILS = {
     "on_recv": lambda stream, far: far.send(b"x"),
     "on_end": lambda stream, far: (stream.resume(), far.half_close()),
@@ -197,7 +210,8 @@ def test_a_slot_that_raises_closes_its_stream_in_order_and_no_other(loop, report
     if where in ("on_recv", "on_end"):
         until(loop, lambda: reports)
     kernel.unstall()
-    assert far.read_all() == b"queued before"
+    said = read_to_cut(far)
+    assert said == b"queued before" or (said == b"" and stream.secure)  # what TLS has made of it goes with its carrier
     far.close()
     until(loop, lambda: stream.closed)
     assert [(type(exc), str(exc), handle) for exc, handle in reports] == [(ValueError, where, stream)]
@@ -248,7 +262,7 @@ def test_an_exception_in_on_connect_is_reported_and_closes(loop, reports, transp
 
     stream.on_connect += fails
     far = transport.peer(sock)
-    assert far.read_all() == b""
+    assert read_to_cut(far) == b""
     far.close()
     until(loop, lambda: stream.closed)
     reports.take(ValueError)
@@ -323,4 +337,4 @@ def test_a_forked_child_closes_its_copy_and_the_parent_goes_on(loop, transport):
     far.send(b"echo")
     assert far.read(21) == b"never sent twice echo"
     transport.peer(sock)
-    until(loop, lambda: connecting._link == UP)
+    until(loop, lambda: connecting.link == UP)

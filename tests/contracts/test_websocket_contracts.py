@@ -5,12 +5,13 @@ import pytest
 
 import icey
 from icey.http import WebSocket
-from tests.support import http, websocket
+from tests.support import http, streams, websocket
 from tests.support.loops import in_thread
 from tests.support.streams import PYPY
 from tests.support.websocket import BINARY, CLOSE, CONTINUATION, TEXT, Chat, noted
 
 debug, clock, reports, loop, site, host = http.debug, http.clock, http.reports, http.loop, http.site, websocket.host
+exports = streams.exports
 
 tells = pytest.mark.skipif(PYPY, reason="PyPy does not tell who exports a buffer")
 
@@ -141,14 +142,6 @@ def broken(site, chat, reports):
     return text
 
 
-@pytest.fixture
-def exports():
-    """A list for iterators over views. Not left to the collector: before 3.13 it crashes where such a thing is in a cycle."""
-    made = []
-    yield made
-    made.clear()
-
-
 @tells
 @FORMS
 @EVENTS
@@ -220,13 +213,13 @@ def test_send_before_on_connect_and_after_close_is_a_state_error(host):
     calls = (lambda: ws.send("x"), lambda: ws.send_piece("x"), ws.ping)
     seen = []
 
-    def refused(contract="start, then send"):
+    def refused(contract="close is asynchronous"):
         for call in calls:
             with pytest.raises(icey.StateError, match=contract):
                 call()
         seen.append(ws.state.value)
 
-    refused()
+    refused("start, then send")
     host.accepts()
     host.until(lambda: events)
     ws.on_close += lambda *args: refused()
@@ -248,7 +241,7 @@ ENDS = {
     "the peer's goodbye": lambda ws, guest: guest.bye(1000),
     "a broken rule": lambda ws, guest: guest.send(3),
     "the connection": lambda ws, guest: ws.stream.close(),
-    "the server": lambda ws, guest: ws._guests and guest.peer.loop.call_soon(ws.close),
+    "the server": lambda ws, guest: ws.guests and guest.peer.loop.call_soon(ws.close),
 }
 
 

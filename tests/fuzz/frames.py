@@ -11,10 +11,12 @@ is its last entry, ("error", close code).
 
 Rules: standard library only, since the fuzzers run without anything installed; `zlib` only where it is there.
 """
+import itertools
+import operator
 import struct
 
 from icey.base.errors import WebSocketError
-from icey.http.websocket import WebSocketCore
+from icey.http.websocket.frames import WebSocketCore
 
 try:
     import zlib
@@ -34,7 +36,7 @@ class Stuck(Exception):
 
 def masked(data, key):
     """Byte by byte, so that nothing of icey's is measured by itself."""
-    return bytes(byte ^ key[index & 3] for index, byte in enumerate(data))
+    return bytes(map(operator.xor, data, itertools.cycle(key)))
 
 
 def frame(opcode, payload=b"", *, key=None, fin=True, rsv=0, length=None):

@@ -22,8 +22,8 @@ if __name__ == "__main__":
 
 from icey import Limits
 from icey.base.limits import DEFAULTS
-from icey.http import memo as memos
-from icey.http import parser as parsers
+from icey.http.http1 import headcache as memos
+from icey.http.http1 import parser as parsers
 from tests.fuzz.messages import Recorder, answers, bytewise, feed, parser_for, random_cuts, stream
 from tests.fuzz.mutate import accepted, mutated, requests, responses
 
@@ -37,7 +37,7 @@ def run(count, seed, say=print, most_failures=10, alive=None):
     rng = random.Random(seed)
     asked, answered = requests(), responses()
     good = accepted()
-    memo = memos.LineMemo()
+    memo = memos.HeaderCache()
     failures = slowest = 0
     ends = {}
     begun = time.perf_counter()

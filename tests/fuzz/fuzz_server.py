@@ -58,6 +58,9 @@ class Target:
         if request.target == "/good":
             exchange.respond(200, b"good")
             return
+        if request.method == "CONNECT":  # a 200 would open a tunnel
+            exchange.respond(405)
+            return
         request.path, request.query, request.host, repr(request), request.headers.items()
         kind = int(self.rng.random() * 9)
         if kind < 2:

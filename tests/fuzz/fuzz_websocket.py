@@ -22,12 +22,12 @@ import time
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from icey.http.wshandshake import parse_extensions
+from icey.http.websocket.handshake import parse_extensions
 from tests.fuzz import frames
 from tests.fuzz.frames import KEY, bytewise, core_for, feed, random_cuts
 
 try:
-    from icey.http.deflate import Agreed, Deflate, accept_offer, check_answer
+    from icey.http.websocket.deflate import Agreed, Deflate, accept_offer, check_answer
 except ImportError:  # this Python has no zlib
     Deflate = None
 

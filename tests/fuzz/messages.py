@@ -12,14 +12,16 @@ Rules: standard library only, since the fuzzers run without anything installed.
 """
 from icey.base.errors import HttpError, IncompleteBody
 from icey.base.limits import DEFAULTS
-from icey.http.parser import Parser
+from icey.base.state import watched
+from icey.http.http1.observer import ParserObserver
+from icey.http.http1.parser import Parser
 
 
 class Stuck(Exception):
     """A parser that was not held used nothing of its input."""
 
 
-class Recorder:
+class Recorder(ParserObserver):
     """The observer of a parser; `events` is the record. hold: called after each event, True holds the parser."""
 
     def __init__(self, hold=None):
@@ -63,8 +65,11 @@ class Recorder:
 
 
 def parser_for(recorder, *, strict=False, method="GET", **options):
-    """A parser that tells `recorder`. strict: only the strict reader reads heads, nothing is remembered."""
-    parser = recorder.parser = Parser(recorder, **options)
+    """A parser that tells `recorder`. strict: only the strict reader reads heads, nothing is remembered.
+
+    Each of its moves from state to state is checked against its table.
+    """
+    parser = recorder.parser = watched(Parser)(recorder, **options)
     parser.request_method = method
     recorder.strict = strict
     if strict:

@@ -1,9 +1,14 @@
 """The fuzzers for a few seconds, with a seed that stays the same; run the scripts themselves for more."""
 import pytest
 
-from icey.http import Server, WebSocketCore, memo, websocket
-from icey.http.connection import ServerConnection
-from tests.fuzz import fuzz_parser, fuzz_server, fuzz_websocket, mutate
+from icey.http import Server, WebSocketCore
+from icey.http.http1 import headcache as memo
+from icey.http.server.connection import ServerConnection
+from icey.http.websocket import frames as websocket
+from icey.mqtt import MqttCore
+from icey.mqtt import core as mqtt
+from tests.fuzz import fuzz_mqtt, fuzz_parser, fuzz_server, fuzz_websocket, mutate
+from tests.support import seeds
 
 
 class Watch:
@@ -22,24 +27,41 @@ def ran(fuzz, *args, **options):
     return failures, "\n".join(said)
 
 
-def test_the_parser():
-    failures, said = ran(fuzz_parser, 6000, 20261)
+def counts(few, many):
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.slow)])
+
+
+@counts(1000, 6000)
+def test_the_parser(count):
+    seed = seeds.seed(20261)
+    failures, said = ran(fuzz_parser, count, seed)
     assert not failures, said
-    assert said.startswith("seed 20261: 6000 messages")
+    assert said.startswith("seed %d: %d messages" % (seed, count))
 
 
+@counts(200, 1500)
 @pytest.mark.parametrize("debug", [False, True], ids=["release", "debug"])
 @pytest.mark.parametrize("limits", [None, fuzz_server.SMALL], ids=["default", "small"])
-def test_a_live_server(debug, limits):
-    failures, said = ran(fuzz_server, 1500, 20262, debug=debug, limits=limits)
+def test_a_live_server(debug, limits, count):
+    failures, said = ran(fuzz_server, count, seeds.seed(20262), debug=debug, limits=limits)
     assert not failures, said
     assert "0 failures" in said
 
 
-def test_a_websocket():
-    failures, said = ran(fuzz_websocket, 6000, 20263)
+@counts(700, 6000)
+def test_a_websocket(count):
+    seed = seeds.seed(20263)
+    failures, said = ran(fuzz_websocket, count, seed)
     assert not failures, said
-    assert said.startswith("seed 20263: 6000 inputs")
+    assert said.startswith("seed %d: %d inputs" % (seed, count))
+
+
+@counts(1500, 15000)
+def test_an_mqtt_core(count):
+    seed = seeds.seed(20264)
+    failures, said = ran(fuzz_mqtt, count, seed)
+    assert not failures, said
+    assert said.startswith("seed %d: %d inputs" % (seed, count))
 
 
 def test_a_run_is_repeated_by_its_seed(monkeypatch):
@@ -103,6 +125,19 @@ def test_what_is_wrong_with_a_websocket_is_found(monkeypatch):
     assert failures and "in one piece it tells" in said and "seed 7, input " in said
 
 
+def test_what_is_wrong_with_an_mqtt_core_is_found(monkeypatch):
+    for seed, (home, name, broken, text) in enumerate([
+        (MqttCore, "_suback", lambda core, rest: 1 // 0, "ZeroDivisionError"),
+        (MqttCore, "_topic", lambda core, raw: raw.decode("utf-8", "replace"), "a plain reader finds"),
+        (mqtt, "EXACT", {}, "IndexError"),
+        (mqtt, "joined", lambda pieces: b"".join(pieces[1:]), "in one piece it tells"),
+    ]):
+        with monkeypatch.context() as patch:
+            patch.setattr(home, name, broken)
+            failures, said = ran(fuzz_mqtt, 3000, seed)
+            assert failures and text in said and "seed %d, input " % seed in said
+
+
 def unbounded(begin):
     """A core's _begin that forgets the limit."""
     def broken(core, *args):
@@ -114,6 +149,8 @@ def unbounded(begin):
 def test_the_scripts_take_arguments(capsys, monkeypatch):
     monkeypatch.setattr(fuzz_parser, "faulthandler", Watch)
     monkeypatch.setattr(fuzz_websocket, "faulthandler", Watch)
+    monkeypatch.setattr(fuzz_mqtt, "faulthandler", Watch)
+    assert fuzz_mqtt.main(["--count", "10"]) == 0
     assert fuzz_server.main(["--count", "10", "--seed", "1", "--debug", "--small"]) == 0
     assert fuzz_parser.main(["--count", "10"]) == 0
     assert fuzz_websocket.main(["--count", "10"]) == 0

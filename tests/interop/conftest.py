@@ -54,7 +54,7 @@ class Server:
             raise
         assert self.process.returncode == 0, self.log()
         strange = [line for line in self.log().splitlines()
-                   if not line.endswith("ms") and not line.startswith("Stopping: ")]
+                   if not re.search(r" [\d.]+ms( cut)?( closed.*| cut, .*)?$", line) and not line.startswith("Stopping: ")]
         assert strange == []
 
     def kill(self):
@@ -173,7 +173,7 @@ def hosts(monkeypatch):
     """Every name under .test is this machine."""
     lookup = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: lookup(
-        "127.0.0.1" if str(host).endswith(".test") else host, *rest, **options))
+        "127.0.0.1" if (host if isinstance(host, str) else bytes(host).decode()).endswith(".test") else host, *rest, **options))
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def memory(name):
 def main():
     how, url, ca, warmup = sys.argv[1:]
     with icey.Loop() as loop:
-        client = icey.http.Client(loop, tls=icey.tls.client_context(ca=ca))
+        client = icey.http.Client(loop, tls=icey.tls.client_context(ca=ca), limits=icey.Limits(max_decoded=None))
         Transfer(client, warmup, "slots")
         while client.calls:
             loop.run_once()

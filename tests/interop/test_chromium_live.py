@@ -80,3 +80,43 @@ def test_pages_come_back_to_a_server_that_was_away(serve, site, window):
     write(site, "index.html", PAGE % ("later", "changed meanwhile"))
     serve("--bind", "127.0.0.1", "--port", str(server.port))
     page.until("document.title === 'later'")
+
+
+BELOW = """
+    map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
+    server {
+        listen 127.0.0.1:%(port)d;
+        location /files/ {
+            proxy_pass http://127.0.0.1:%(upstream)d/;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+        }
+    }
+"""
+
+
+def test_below_a_prefix_of_nginx_pages_reload_and_folders_are_found(serve, site, nginx, window):
+    os.mkdir(os.path.join(site, "sub"))
+    write(site, "sub/index.html", (PAGE % ("one", "first")).replace('href="style.css"', 'href="../style.css"'))
+    os.mkdir(os.path.join(site, "list"))
+    front = "http://localhost:%d/files/" % nginx(BELOW, upstream=serve().port).port
+    page = window()
+    page.go(front + "sub?x=1")  # a redirect, which has to stay below the prefix
+    page.until("document.readyState === 'complete'")
+    assert page.run("location.href") == front + "sub/?x=1" and page.run("document.title") == "one"
+    settle(page)
+    write(site, "style.css", "p { color: rgb(7, 8, 9) }")
+    page.until(COLOUR + " === 'rgb(7, 8, 9)'")
+    assert page.run("window.mark") == 1  # it did not reload
+    write(site, "sub/index.html", PAGE % ("two", "second"))
+    page.until("document.title === 'two' && document.readyState === 'complete'")
+    page.go(front + "list/")
+    page.until("document.readyState === 'complete'")
+    write(site, "list/new.txt", "x")
+    page.until("document.body !== null && document.body.innerText.includes('new.txt')")
+    page.go(front + "sub/none.html")
+    page.until("document.readyState === 'complete'")
+    write(site, "sub/none.html", PAGE % ("here", "it is"))
+    page.until("document.title === 'here'")

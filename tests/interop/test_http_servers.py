@@ -218,7 +218,7 @@ def test_an_answer_that_is_cut_off(server, client, until):
     server.kill()
     until(lambda: outcome)
     answer, error = outcome[0]
-    assert answer is None and isinstance(error, icey.ProtocolError) and "ended inside a message" in str(error)
+    assert answer is None and isinstance(error, icey.ProtocolError) and "in the middle of its answer" in str(error)
     assert 0 < sum(got) < len(WHOLE)
 
 

@@ -36,11 +36,12 @@ def combinations():
         yield dict({name: value for name, value in zip(PARAMETERS, values) if value is not None}, threshold=0)
 
 
-def terms(asked):
-    """What is agreed on then, as the answer to the handshake says it."""
+def terms(asked, ours=None):
+    """What is agreed on then, as the answer to the handshake says it. ours: the bits of our window, where we answer."""
     names = ("server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits", "client_max_window_bits")
     values = [asked.get(name, False) for name in PARAMETERS]
-    return {"permessage-deflate"} | {name if value is True else "%s=%d" % (name, value)
+    values[3] = values[3] or ours
+    return {"permessage-deflate"} | {name if value is True else "%s=%d" % (name, min(value, ours or value))
                                      for name, value in zip(names, values) if value}
 
 
@@ -128,7 +129,7 @@ def ours(loop, until):
 def test_its_client_has_messages_echoed(talk, node, compression):
     server = talk()
     node.do("connect", server.ws_url, [], {"perMessageDeflate": compression})
-    assert node.opened() == ["", "permessage-deflate" if compression else ""]
+    assert node.opened() == ["", "permessage-deflate; client_max_window_bits=12" if compression else ""]
     for text in TEXTS:
         node.do("text", text)
     for size in SIZES:
@@ -144,7 +145,7 @@ def test_all_that_its_client_can_offer(talk, node):
     server = talk()
     for asked in combinations():
         node.do("connect", server.ws_url, [], {"perMessageDeflate": asked})
-        assert set(node.opened()[1].split("; ")) == terms(asked)
+        assert set(node.opened()[1].split("; ")) == terms(asked, ours=12)
         for tale in TALES:
             node.do("text", tale)
         assert node.next(3) == [["text", tale] for tale in TALES], asked

@@ -301,8 +301,8 @@ def test_curl_and_icey_serve(start, site, certs, flags):
 
 
 def test_plain_http_sent_to_a_tls_port_is_refused_and_hurts_nobody(secured, certs):
-    server = secured()
-    curl("http://127.0.0.1:%d/hello" % server.port, status=52)
+    server = secured()  # what is no TLS at all ends by a reset
+    curl("http://127.0.0.1:%d/hello" % server.port, status=56)
     assert curl("--cacert", certs.ca, server.url + "hello")[0] == b"Hello, World!"
 
 

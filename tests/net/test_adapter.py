@@ -98,7 +98,7 @@ def test_send_borrows_and_send_owned_retains(loop):
     borrowed, owned = bytearray(b"borrowed "), bytearray(b"owned")
     assert adapter.send(borrowed, lambda: done.append("borrowed")) is True
     assert adapter.send_owned(owned, lambda: done.append("owned")) is True
-    assert memoryview(stream._queue._segments[0].data).obj is borrowed
+    assert memoryview(stream.queue._segments[0].data).obj is borrowed
     owned[:] = b"XXXXX"
     sock.unstall()
     turn(loop, 2)

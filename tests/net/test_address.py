@@ -1,4 +1,6 @@
 """Address: parsing and printing, families, what the socket module takes and gives."""
+import errno
+import os
 import socket
 
 import pytest
@@ -109,3 +111,46 @@ def test_an_address_is_immutable_and_hashable():
     others = {Address("127.0.0.1", 80), Address("127.0.0.1", 81), Address("::1", 80), address}
     assert len(others) == 3
     assert address != "127.0.0.1:80"
+
+
+# what is no address at all
+
+@pytest.mark.parametrize("host, port", [
+    (None, 80), (b"127.0.0.1", 80), (80, "127.0.0.1"), ("h", None), ("h", "80"), ("h", True), ("h", 80.0), (("h", 80), 80)])
+def test_the_wrong_type_is_TypeError_and_still_the_ValueError_of_old(host, port):
+    for kind in (TypeError, ValueError):
+        with pytest.raises(kind, match="^(host|port) must be an? (str|int)"):
+            Address(host, port)
+
+
+def test_swapped_arguments_are_told():
+    with pytest.raises(TypeError, match="host must be a str, not 8000: host and port are swapped"):
+        Address.of(8000, "127.0.0.1")
+
+
+@pytest.mark.parametrize("value", [
+    8000, None, b"127.0.0.1:80", ("127.0.0.1",), ("127.0.0.1", 80, 0, 0), ["127.0.0.1", 80], object()])
+def test_of_says_what_it_takes(value):
+    with pytest.raises(TypeError, match=r'^an address is \(host, port\), "host:port", "unix:path" or an Address, not '):
+        Address.of(value)
+
+
+@pytest.mark.parametrize("value", [Address("127.0.0.1", 80), ("127.0.0.1", 80)])
+def test_a_second_port_is_one_too_many(value):
+    with pytest.raises(TypeError, match="has its port: port 81 is one too many"):
+        Address.of(value, 81)
+
+
+def test_an_error_of_the_system_names_its_address_and_stays_what_it_is():
+    exc = PermissionError(13, "Permission denied")
+    assert address_module.named(exc, Address("127.0.0.1", 80)) is exc
+    assert str(exc) == "[Errno 13] Permission denied: '127.0.0.1:80'"
+    address_module.named(exc, Address("127.0.0.1", 81))
+    assert exc.filename == "127.0.0.1:80"
+
+
+def test_a_number_that_a_socket_tells_is_the_exception_of_its_system(monkeypatch):
+    refused = address_module.failure_of(errno.ECONNREFUSED)
+    assert type(refused) is ConnectionRefusedError and refused.strerror == os.strerror(errno.ECONNREFUSED)
+    monkeypatch.setattr(address_module.socket, "errorTab", {10061: "Connection refused."}, raising=False)  # Windows has it
+    assert address_module.failure_of(10061).strerror == "Connection refused."

@@ -16,6 +16,7 @@ import weakref
 import pytest
 
 import icey
+from icey.base import threadpool
 from icey.net import dns
 from tests.support import lacks, streams
 from tests.support.loops import in_thread
@@ -49,6 +50,7 @@ class System:
         self.gate.set()
 
     def __call__(self, host, port, family=0, type=0, proto=0, flags=0):
+        host = host.decode("ascii")  # as bytes, lest the socket module look for a codec
         self.asked.append(host)
         self.threads.add(threading.get_ident())
         assert self.gate.wait(LONG)
@@ -79,8 +81,9 @@ def system(monkeypatch):
 
 
 @pytest.fixture
-def held(system):
-    """The system, answering nobody until its gate is set."""
+def held(system, monkeypatch):
+    """The system, answering nobody until its gate is set; no loop waits for the threads that are stuck there."""
+    monkeypatch.setattr(threadpool, "JOIN", 0.0)
     system.gate.clear()
     return system
 
@@ -89,7 +92,7 @@ def held(system):
 def said(monkeypatch):
     """What is logged."""
     lines = []
-    monkeypatch.setattr(dns.log, "warning", lambda area, text, *args: lines.append((area, text % args)))
+    monkeypatch.setattr(threadpool.log, "warning", lambda area, text, *args: lines.append((area, text % args)))
     return lines
 
 
@@ -129,7 +132,7 @@ def test_the_system_is_asked_for_stream_sockets_of_any_family(loop, monkeypatch)
     monkeypatch.setattr(dns.socket, "getaddrinfo", lambda *arguments: calls.append(arguments) or [row("192.0.2.1", 8080)])
     icey.resolve(loop, "name.test", 8080, lambda addresses, error: calls.append(addresses))
     loop.run()
-    assert calls == [("name.test", 8080, 0, socket.SOCK_STREAM), [address("192.0.2.1:8080")]]
+    assert calls == [(b"name.test", 8080, 0, socket.SOCK_STREAM), [address("192.0.2.1:8080")]]
 
 
 @pytest.mark.parametrize("host, family", [
@@ -137,7 +140,7 @@ def test_the_system_is_asked_for_stream_sockets_of_any_family(loop, monkeypatch)
 def test_a_numeric_host_is_its_own_answer_and_nobody_is_asked(loop, system, host, family):
     assert asked(loop, host) == [(host, [icey.Address(host, 80)], None)]
     assert system.asked == []
-    assert loop._services == {}
+    assert loop.services == {}
 
 
 def test_localhost_needs_no_network(loop):
@@ -180,8 +183,7 @@ def test_a_lookup_is_shown_by_its_name(loop, system):
      "cannot resolve 'no.test': Temporary failure in name resolution", -3),
     (OSError(24, "Too many open files"), "cannot resolve 'no.test': Too many open files", 24),
     (UnicodeError("label empty or too long"), "cannot resolve 'no.test': label empty or too long", None),
-    (LookupError("unknown encoding: idna"), "cannot resolve 'no.test': unknown encoding: idna", None),
-], ids=["unknown", "no server", "no descriptor", "no host name", "no codec"])
+], ids=["unknown", "no server", "no descriptor", "no host name"])
 def test_a_failure_is_resolve_error_with_its_cause(loop, system, failure, text, errno):
     system.names["no.test"] = failure
     (_, addresses, error), = asked(loop, "no.test")
@@ -205,6 +207,22 @@ def test_what_can_be_no_host_name_is_resolve_error(loop, host):
     assert addresses == []
     assert str(error).startswith("cannot resolve %r: " % host)
     assert isinstance(error.__cause__, UnicodeError)
+
+
+def test_a_name_in_another_script_is_asked_for_by_its_idna_form(loop, system):
+    if lacks("idna"):
+        pytest.skip("no codec")
+    asked(loop, "b\xfccher.test.")
+    assert system.asked == ["xn--bcher-kva.test."]
+
+
+def test_without_the_codec_names_in_ascii_are_looked_up_and_others_told(loop, system, monkeypatch):
+    monkeypatch.setattr("icey.net.address._IDNA", "no-such-codec")
+    (_, addresses, error), = asked(loop, "b\xfccher.test")
+    assert (addresses, str(error)) == (
+        [], "cannot resolve 'b\xfccher.test': this Python has no IDNA codec: write the name as xn--...")
+    (_, addresses, error), = asked(loop, "xn--bcher-kva.test")
+    assert (addresses, error) == ([address("192.0.2.1:80")], None)
 
 
 @pytest.mark.parametrize("host, port", [
@@ -269,7 +287,7 @@ def test_a_lookup_keeps_its_loop_running_unless_it_is_unrefd(loop, held):
 
 def test_an_idle_resolver_keeps_no_loop_running(loop, system):
     asked(loop, "name.test")
-    assert loop.handles == (loop._services["resolver"],)
+    assert loop.handles == (loop.services["resolver"],)
     loop.run()
 
 
@@ -294,8 +312,8 @@ def test_a_cancelled_lookup_is_on_close_only(loop, system, host, end):
 def dns_is_idle(loop):
     """No name is with the threads of `loop`."""
     loop.run_once(0)
-    pool = loop._services.get("resolver")
-    return pool is None or pool._under_way == 0
+    pool = loop.services.get("resolver")
+    return pool is None or not pool.running
 
 
 def test_a_lookup_cancelled_in_its_own_done_closes_once(loop, system):
@@ -388,12 +406,39 @@ def test_a_thread_more_only_while_all_are_busy(loop, held):
 
 
 @threaded
-def test_the_threads_end_with_the_loop(loop, system):
-    asked(loop, *["name.test"] * 4)
-    streams.finish(loop)
-    for thread in resolver_threads():
-        thread.join(LONG)
+def test_the_threads_end_with_the_loop(debug, system):
+    with icey.Loop(debug) as loop:
+        asked(loop, *["name.test"] * 4)
+        assert resolver_threads()
     assert resolver_threads() == []
+
+
+@threaded
+def test_closing_a_loop_waits_for_its_threads_a_second_together_and_leaves_the_stuck_ones(debug, system, monkeypatch):
+    waits, times = [], iter([10.0, 10.0, 10.75, 11.5])
+    monkeypatch.setattr(threadpool, "monotonic", lambda: next(times))
+    monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout: waits.append(timeout))
+    system.gate.clear()
+    with icey.Loop(debug) as loop:
+        for _ in range(3):
+            icey.resolve(loop, "name.test", 80, print)
+        wait_for(lambda: len(system.asked) == 3)
+    monkeypatch.undo()
+    assert waits == [1.0, 0.25, 0.0]
+    system.gate.set()
+    wait_for(lambda: not resolver_threads())
+
+
+@threaded
+def test_a_resolver_that_is_closed_while_its_loop_goes_on_waits_for_nobody(loop, held, monkeypatch):
+    monkeypatch.setattr(threadpool, "JOIN", 3600.0)
+    icey.resolve(loop, "name.test", 80, print)
+    wait_for(lambda: held.asked)
+    for handle in loop.handles:
+        handle.abort()
+    loop.run_once(0)
+    assert len(resolver_threads()) == 1
+    held.gate.set()
 
 
 @threaded
@@ -457,14 +502,15 @@ def test_aborting_every_handle_of_a_loop_leaves_it_able_to_resolve(loop, system)
 
 
 @threaded
-def test_a_name_that_was_with_the_threads_when_they_were_ended_is_answered(loop, held):
-    came = []
+def test_names_that_were_with_the_threads_when_these_were_ended_are_on_close_only(loop, held):
+    came, closed = [], []
     for _ in range(5):
-        icey.resolve(loop, "name.test", 80, lambda *answer: came.append(answer))
-    loop._services.pop("resolver").abort()
+        icey.resolve(loop, "name.test", 80, lambda *answer: came.append(answer)).on_close += closed.append
+    loop.services.pop("resolver").abort()
     held.gate.set()
     loop.run()
-    assert len(came) == 5
+    assert (len(came), len(closed)) == (0, 5)
+    assert len(asked(loop, "name.test")) == 1
 
 
 @threaded
@@ -487,8 +533,8 @@ def test_without_threading_a_name_is_looked_up_on_the_loop_which_says_so_once(lo
     assert [host for host, addresses, error in came if addresses] == ["name.test", "other.test"]
     assert system.threads == {threading.get_ident()}
     asked(loop, "name.test")
-    assert said == [("dns", "`threading` is missing here, so that resolving 'name.test' blocks the loop; numeric addresses do"
-                            " not (this is said once a loop)")]
+    assert said == [("threads", "`threading` is missing here, so that Lookup name.test:80 is done on the loop, which stands"
+                                " still meanwhile (said once a pool)")]
 
 
 def test_without_threading_each_loop_says_so(debug, system, unthreaded, said):

@@ -1,4 +1,5 @@
 """TCPListener: listening, accepting in batches, Unix sockets, inherited descriptors. Failing: test_listener_failures.py."""
+import contextlib
 import errno
 import os
 import socket
@@ -6,7 +7,7 @@ import socket
 import pytest
 
 import icey
-from icey.net import tcp
+from icey.net import listener as listening
 from icey.tools.testing import Peer
 from tests.support import streams
 from tests.support.accepting import accepting, scripted
@@ -76,7 +77,7 @@ def test_a_listener_that_cannot_listen_leaves_no_socket(loop, monkeypatch):
 
         def listen(self, backlog):
             raise OSError(errno.EADDRINUSE, "taken in between")
-    monkeypatch.setattr(tcp.socket, "socket", Refusing)
+    monkeypatch.setattr(listening.socket, "socket", Refusing)
     with pytest.raises(OSError, match="taken in between"):
         icey.TCPListener(loop, "127.0.0.1:0")
     assert [sock.fileno() for sock in made] == [-1]
@@ -113,7 +114,7 @@ def test_where_reuse_port_is_missing_it_is_value_error(loop, monkeypatch):
 def test_elsewhere_the_options_of_posix_are_left_alone(loop, monkeypatch, left_out):
     for name in left_out:
         if name == "SO_REUSEADDR":
-            monkeypatch.setattr(tcp, "os", type("os", (), {"name": "nt"}))
+            monkeypatch.setattr(listening, "os", type("os", (), {"name": "nt"}))
         else:
             monkeypatch.delattr(socket, name)
     listener = icey.TCPListener(loop, "[::1]:0")
@@ -132,7 +133,7 @@ def test_an_accepted_socket_is_yours(loop):
         listener.close()
         turn(loop, 2)
         sock, = accepted
-        assert (type(sock), sock.loop, sock.closing) == (icey.TCPSocket, loop, False)
+        assert (isinstance(sock, icey.TCPSocket), sock.loop, sock.closing) == (True, loop, False)
         sock.send(b"still there")
         assert peer.read(11) == b"still there"
 
@@ -163,8 +164,9 @@ def test_an_exception_in_on_accept_closes_the_accepted_socket_and_the_listener_l
         raise ValueError
     listener.on_accept += slot
     with Peer.connect(loop, listener.address) as peer:
-        assert peer.read_all() == b""
-    assert type(reports[0][1]) is icey.TCPSocket
+        with pytest.raises(ConnectionResetError):
+            peer.read_all()
+    assert isinstance(reports[0][1], icey.TCPSocket)
     reports.take(ValueError)
     listener.on_accept -= slot
     accepted = accepting(loop, listener)
@@ -174,12 +176,12 @@ def test_an_exception_in_on_accept_closes_the_accepted_socket_and_the_listener_l
 
 
 def test_accepting_goes_in_batches(loop):
-    listener = scripted(loop, *[None] * (tcp.BATCH + 5))
+    listener = scripted(loop, *[None] * (listening.BATCH + 5))
     accepted = accepting(loop, listener)
     turn(loop)
-    assert len(accepted) == tcp.BATCH
+    assert len(accepted) == listening.BATCH
     turn(loop)
-    assert len(accepted) == tcp.BATCH + 5
+    assert len(accepted) == listening.BATCH + 5
     assert accepted[0].peer == icey.Address("192.0.2.1", 5)
 
 
@@ -204,6 +206,60 @@ def test_paused_it_leaves_connections_in_the_backlog(loop):
         listener.resume()
         turn(loop, 2)
         assert len(accepted) == 1
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_waits_is_accepted_before_a_close(loop, paused):
+    listener = icey.TCPListener(loop, "127.0.0.1:0")
+    accepted = accepting(loop, listener)
+    if paused:
+        listener.pause()
+    with contextlib.ExitStack() as peers:
+        for _ in range(50):  # more than a turn takes
+            peers.enter_context(Peer.connect(loop, listener.address))
+        listener.accept_waiting()
+        listener.close()
+        assert len(accepted) == 50
+        listener.accept_waiting()
+        turn(loop, 2)
+    assert len(accepted) == 50 and listener.closed
+
+
+def test_what_comes_until_the_socket_is_closed_is_accepted_then(loop):
+    listener = icey.TCPListener(loop, "127.0.0.1:0")
+    accepted = accepting(loop, listener)
+    listener.accept_waiting()
+    listener.close()
+    with Peer.connect(loop, listener.address):
+        assert accepted == []
+        turn(loop, 2)
+        assert len(accepted) == 1 and listener.closed
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_without_that_or_aborted_it_accepts_no_more(loop, end):
+    listener = icey.TCPListener(loop, "127.0.0.1:0")
+    accepted = accepting(loop, listener)
+    if end == "abort":
+        listener.accept_waiting()
+    getattr(listener, end)()
+    with Peer.connect(loop, listener.address):
+        turn(loop, 2)
+    assert accepted == [] and listener.closed
+
+
+def test_who_never_runs_empty_gives_no_more_than_its_backlog(loop):
+    listener = scripted(loop, *[None] * 50, backlog=20)
+    accepted = accepting(loop, listener)
+    listener.accept_waiting()
+    assert len(accepted) == 21
+
+
+def test_accepting_what_waits_passes_over_what_is_gone_and_ends_with_the_descriptors(loop):
+    listener = scripted(loop, None, ConnectionAbortedError(), None, OSError(errno.EMFILE, "too many"), None)
+    accepted = accepting(loop, listener)
+    listener.accept_waiting()
+    assert len(accepted) == 2
 
 
 def test_a_connection_that_is_gone_before_we_came_to_it_is_passed_over(loop):
@@ -231,8 +287,8 @@ def test_a_listener_collected_unclosed_warns_in_release_too(debug):
     loop = icey.Loop(debug)
     listener = icey.TCPListener(loop, "127.0.0.1:0")
     sock = listener.sock
-    loop._poller.unregister(sock.fileno())
-    loop._open.discard(listener)  # what holds an open listener is its loop
+    loop.poller.unregister(sock.fileno())
+    loop.active.discard(listener)  # what holds an open listener is its loop
     with pytest.warns(ResourceWarning, match="was collected without close") as caught:
         del listener
         collect()
@@ -260,6 +316,34 @@ def test_a_unix_sockets_file_that_somebody_removed_is_no_error(loop, tmp_path):
     listener.close()
     turn(loop)
     assert listener.closed
+
+
+@unix
+def test_a_unix_sockets_file_that_another_server_has_by_now_is_left_alone(loop, tmp_path):
+    path = tmp_path / "sock"
+    old = icey.TCPListener(loop, "unix:%s" % path)
+    os.unlink(path)
+    new = icey.TCPListener(loop, "unix:%s" % path)
+    old.close()
+    turn(loop)
+    assert old.closed and path.exists()
+    accepted = accepting(loop, new)
+    with Peer.connect(loop, new.address):
+        turn(loop, 2)
+    assert len(accepted) == 1
+    new.close()
+    turn(loop)
+    assert not path.exists()
+
+
+@unix
+def test_a_unix_sockets_file_is_found_again_from_another_folder(loop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listener = icey.TCPListener(loop, "unix:sock")
+    monkeypatch.chdir("/")
+    listener.close()
+    turn(loop)
+    assert not (tmp_path / "sock").exists()
 
 
 @unix

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from icey.net import tcp
+import icey
+from icey.net import listener as listening
 from tests.support import streams
 from tests.support.accepting import accepting, scripted
 from tests.support.streams import names, turn, watch
@@ -18,8 +19,8 @@ debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, str
 def said(monkeypatch):
     """What the listener logs."""
     lines = []
-    monkeypatch.setattr(tcp.log, "warning", lambda area, text, *args, **more: lines.append(text % args))
-    monkeypatch.setattr(tcp.log, "error", lambda area, text, *args, **more: lines.append(text % args))
+    monkeypatch.setattr(listening.log, "warning", lambda area, text, *args, **more: lines.append(text % args))
+    monkeypatch.setattr(listening.log, "error", lambda area, text, *args, **more: lines.append(text % args))
     return lines
 
 
@@ -34,7 +35,7 @@ def test_out_of_descriptors_it_backs_off_and_recovers(loop, clock, said, code):
     seen = watch(listener, "error", "close")
     turn(loop, 3)
     assert accepted == []
-    clock.advance(tcp.REST)
+    clock.advance(listening.REST)
     turn(loop, 2)
     assert len(accepted) == 1
     assert seen == []
@@ -45,11 +46,53 @@ def test_out_of_descriptors_it_logs_one_line_a_second(loop, clock, said):
     listener = scripted(loop, *[too_many() for _ in range(35)])
     started = clock()
     while listener.sock.script:
-        clock.advance(tcp.REST)
+        clock.advance(listening.REST)
         turn(loop, 2)
     elapsed = clock() - started
     assert 3.0 <= elapsed <= 4.0
     assert len(said) == 4
+
+
+def test_out_of_memory_it_rests_as_without_descriptors(loop, clock, said):
+    listener = scripted(loop, MemoryError(), None)
+    accepted = accepting(loop, listener)
+    turn(loop, 3)
+    assert accepted == []
+    clock.advance(listening.REST)
+    turn(loop, 2)
+    assert len(accepted) == 1
+    assert said == ["accept on %s: %s; trying again in 0.1 s" % (listener.address, os.strerror(errno.ENOMEM))]
+
+
+def test_a_connection_for_which_there_is_no_memory_is_closed_and_the_next_one_is_taken(loop, clock, said, monkeypatch):
+    listener = scripted(loop, None, None)
+    accepted = accepting(loop, listener)
+    real, none_left = listening.TCPSocket, [MemoryError()]
+
+    def made(*args):
+        if none_left:
+            raise none_left.pop()
+        return real(*args)
+
+    monkeypatch.setattr(listening, "TCPSocket", made)
+    turn(loop, 3)
+    assert accepted == [] and listener.sock.made[0].recv(1) == b""
+    clock.advance(listening.REST)
+    turn(loop, 2)
+    assert len(accepted) == 1 and len(said) == 1
+
+
+def test_a_taken_port_is_told_with_its_address(loop):
+    listener = icey.TCPListener(loop, "127.0.0.1:0")
+    with pytest.raises(OSError, match="'%s'$" % listener.address) as info:
+        icey.TCPListener(loop, listener.address)
+    assert info.value.errno == errno.EADDRINUSE and info.value.filename == str(listener.address)
+    udp, other = icey.UDPSocket(loop), icey.UDPSocket(loop)
+    udp.bind("127.0.0.1:0")
+    with pytest.raises(OSError, match="'%s'$" % udp.local):
+        other.bind(udp.local)
+    for handle in (udp, other, listener):
+        handle.close()
 
 
 def test_out_of_descriptors_it_does_not_spin(loop):
@@ -66,7 +109,7 @@ def test_stopped_while_it_backs_off_it_stays_so(loop, clock, said, end):
     turn(loop)
     getattr(listener, end)()
     for _ in range(3):
-        clock.advance(tcp.REST)
+        clock.advance(listening.REST)
         turn(loop)
     assert accepted == []
     if end == "pause":
@@ -90,7 +133,7 @@ def test_another_failure_is_on_error_and_the_listener_goes_on(loop, clock, said,
     assert names(seen) == ["error"]
     assert seen[0][1].errno == errno.EPERM
     assert len(said) == 1 and "firewall" in said[0]
-    clock.advance(tcp.REST)
+    clock.advance(listening.REST)
     turn(loop, 2)
     assert len(accepted) == 1
 
@@ -102,7 +145,7 @@ def test_a_listener_stopped_in_on_error_stays_so(loop, clock, said, stop):
     listener.on_error += lambda listener, exc: getattr(listener, stop)()
     for _ in range(4):
         turn(loop)
-        clock.advance(tcp.REST)
+        clock.advance(listening.REST)
     assert accepted == []
 
 
@@ -113,7 +156,8 @@ listener = icey.TCPListener(loop, "127.0.0.1:0")
 accepted, callers = [], []
 listener.on_accept += lambda listener, sock: accepted.append(sock)
 for _ in range(8):
-    callers.append(socket.create_connection(listener.address.sockaddr()))
+    callers.append(socket.socket())
+    callers[-1].connect(listener.address.sockaddr())
 used = max(caller.fileno() for caller in callers)
 resource.setrlimit(resource.RLIMIT_NOFILE, (used + 4, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 for _ in range(4):

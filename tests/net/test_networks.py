@@ -77,3 +77,9 @@ def test_a_real_peer(tmp_path):
         listener.bind(("127.0.0.1", 0))
         peer = icey.Address.from_sockaddr(listener.getsockname())
     assert peer in Networks(["127.0.0.0/8"])
+
+
+@pytest.mark.parametrize("entry", [5, None, b"10.0.0.0/8", ("10.0.0.0", 8)], ids=repr)
+def test_an_entry_that_is_no_str_is_TypeError_that_names_it(entry):
+    with pytest.raises(TypeError, match="an entry of Networks is a str"):
+        Networks(["127.0.0.1", entry])

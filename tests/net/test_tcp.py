@@ -163,7 +163,7 @@ def test_a_socket_that_dies_connecting_leaves_its_descriptor_to_others(loop):
         turn(loop, 2)
     listener.close()
     loop.run()
-    assert len(loop._poller.ready) == 1  # the loop's own
+    assert len(loop.poller.ready) == 1  # the loop's own
 
 
 @pytest.mark.parametrize("state", ["connecting", "connected"])
@@ -283,6 +283,11 @@ class Connecting(ScriptedSocket):
 
     def getsockopt(self, *arguments):
         return self.error
+
+    def getpeername(self):
+        if self._stalled or self.error:
+            raise OSError(errno.ENOTCONN, "not connected")
+        return super().getpeername()
 
 
 @pytest.fixture
@@ -463,23 +468,87 @@ def accepted(loop):
         yield found[0], peer
 
 
+def ends(peer):
+    """How what comes to `peer` ends: (the bytes, "end" or "reset")."""
+    got = b""
+    try:
+        while True:
+            data = peer.recv(1 << 20)
+            if not data:
+                return got, "end"
+            got += data
+    except ConnectionResetError:
+        return got, "reset"
+
+
 @pytest.mark.parametrize("queued", [False, True])
-def test_what_is_cut_short_ends_by_a_reset_what_is_whole_does_not(loop, accepted, queued):
+def test_abort_ends_by_a_reset_also_where_nothing_is_queued(loop, accepted, queued):
     """The peer must not take the cut for the end; and the kernel is to keep nothing for one that never reads."""
     sock, peer = accepted
     sock.max_queue = None
-    sock.send_owned(b"whole")
-    if queued:
-        while sock.send_owned(bytes(1 << 20)):
-            pass
+    sock.send_owned(b"half")
+    while queued and sock.send_owned(bytes(1 << 20)):
+        pass
     sock.abort()
     loop.run()
-    if queued:
-        with pytest.raises(ConnectionResetError):
-            while peer.recv(1 << 20):
-                pass
-    else:
-        assert peer.recv(100) + peer.recv(100) == b"whole"
+    assert ends(peer)[1] == "reset"
+
+
+def test_close_is_an_end(loop, accepted):
+    sock, peer = accepted
+    sock.send_owned(b"whole")
+    sock.close()
+    loop.run()
+    assert ends(peer) == (b"whole", "end")
+
+
+def test_abort_after_a_shutdown_is_a_reset_for_a_peer_that_has_not_ended(loop, accepted):
+    sock, peer = accepted
+    sock.max_queue = None
+    while sock.send_owned(bytes(1 << 20)):
+        pass
+    sock.shutdown()
+    sock.abort()
+    loop.run()
+    assert ends(peer)[1] == "reset"
+
+
+def test_a_close_past_its_deadline_is_a_reset(loop, accepted):
+    sock, peer = accepted
+    sock.max_queue, sock.close_timeout = None, 0.01
+    errors = []
+    sock.on_error += lambda sock, exc: errors.append(exc)
+    while sock.send_owned(bytes(1 << 20)):
+        pass
+    sock.close()
+    loop.run()
+    assert ends(peer)[1] == "reset"
+    assert isinstance(errors[0], icey.Deadline) and "not taken by the peer" in str(errors[0])
+
+
+def test_abort_in_on_error_is_a_reset(loop, accepted):
+    sock, peer = accepted
+    sock.max_queue, sock.close_timeout = None, 0.01
+    sock.on_error += lambda sock, exc: sock.abort()
+    while sock.send_owned(bytes(1 << 20)):
+        pass
+    sock.close()
+    loop.run()
+    assert ends(peer)[1] == "reset"
+
+
+def test_a_slot_that_raises_ends_its_stream_by_a_reset_once_all_is_out(loop, accepted, reports):
+    sock, peer = accepted
+
+    def slot(sock, view):
+        sock.send_owned(b"half an answer")
+        raise ValueError("deliberate")
+
+    sock.on_recv += slot
+    peer.sendall(b"x")
+    loop.run()
+    assert ends(peer)[1] == "reset"
+    reports.take(ValueError)
 
 
 @pytest.mark.needs("fork")
@@ -503,4 +572,32 @@ def test_a_forked_child_that_lets_go_of_a_full_queue_leaves_its_parents_connecti
         got += len(data)
     assert got > size and sock.queued == 0
     sock.close()
+    loop.run()
+
+
+class GoneOnMacOS(ScriptedSocket):
+    """A socket whose peer has reset it: options of such a one are EINVAL there."""
+
+    code = errno.EINVAL
+
+    def setsockopt(self, *arguments):
+        raise OSError(self.code, os.strerror(self.code))
+
+
+def test_an_option_of_a_connection_that_is_gone_already_is_no_error_the_reading_is(loop):
+    sock = icey.TCPSocket(loop, GoneOnMacOS([ConnectionResetError]))
+    seen = watch(sock, "recv", "error", "close")
+    sock.set_no_delay()
+    sock.set_keep_alive()
+    loop.run()
+    assert names(seen) == ["error", "close"] and isinstance(seen[0][1], ConnectionResetError)
+
+
+def test_another_error_of_an_option_comes_out(loop):
+    scripted = GoneOnMacOS()
+    scripted.code = errno.ENOPROTOOPT
+    with icey.TCPSocket(loop, scripted) as sock, pytest.raises(OSError) as caught:
+        sock.set_no_delay()
+    assert caught.value.errno == errno.ENOPROTOOPT
+    sock.abort()
     loop.run()

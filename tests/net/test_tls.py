@@ -6,6 +6,7 @@ import socket
 import pytest
 
 import icey
+from icey.base.buffer import RECEIVE_SIZE
 from tests.support import needs, streams
 from tests.support.streams import names, turn, watch
 
@@ -105,7 +106,7 @@ def test_a_file_is_sent_encrypted(link, tmp_path):
     (tmp_path / "file").write_bytes(data)
     done = []
     sock.send(b"head ")
-    sock._send_file(open(str(tmp_path / "file"), "rb"), 100, len(data) - 100, done=lambda: done.append(1))
+    sock.write_file(open(str(tmp_path / "file"), "rb"), 100, len(data) - 100, done=lambda: done.append(1))
     sock.send(b" tail")
     assert peer.read(len(data) - 100 + 10) == b"head " + data[100:] + b" tail"
     turn(sock.loop, 3)
@@ -228,18 +229,47 @@ def test_done_does_not_come_if_the_connection_dies_first(loop, link):
     assert sock.closed
 
 
+@pytest.mark.parametrize("way", ["a slot that raises", "abort", "a transport error"])
+def test_done_never_comes_behind_on_close(loop, link, reports, way):
+    """on_close may have freed what was sent."""
+    sock, peer = link()
+    seen = watch(sock, "close")
+
+    def slot(sock, view):
+        sock.send(b"all of it", lambda: seen.append(("done",)))
+        if way == "a slot that raises":
+            raise RuntimeError
+        elif way == "abort":
+            sock.abort()
+        else:
+            sock.fail(icey.NetError("gone"))
+
+    sock.on_recv += slot
+    peer.send(b"x")
+    until(loop, lambda: sock.closed)
+    for _ in range(3):
+        loop.run_once(0)
+    assert seen[-1] == ("close",) and len(seen) <= 2
+    if way == "a slot that raises":
+        reports.take(RuntimeError)
+
+
 def test_backpressure_ends_at_low_water(loop, link):
     sock, peer = link()
     piece = os.urandom(50000)
     drained = []
     sock.on_drain += lambda sock: drained.append(sock.queued)
-    count = 1
-    while sock.send(piece):
+    count = 0
+    while True:
         count += 1
-        assert sock.queued < sock.high_water
-    assert sock.queued >= sock.high_water
-    turn(loop, 20)
-    assert drained == []
+        while sock.send(piece):
+            count += 1
+            assert sock.queued < sock.high_water
+        assert sock.queued >= sock.high_water
+        turn(loop, 20)
+        if not drained:
+            break
+        drained.clear()  # the kernel made more room meanwhile, as it does for a while
     assert peer.read(len(piece) * count) == piece * count
     turn(loop, 5)
     assert len(drained) == 1
@@ -355,7 +385,7 @@ def test_a_pause_in_the_slot_holds_at_once(loop, link):
     data = os.urandom(300000)
     peer.send(data)
     until(loop, lambda: sum(sizes) == len(data))
-    assert max(sizes) <= 65536
+    assert max(sizes) <= RECEIVE_SIZE + 16384  # a read of the carrier, and a record that was begun before
     sock.pause()
 
 
@@ -422,7 +452,8 @@ def test_an_exception_in_a_slot_closes_this_connection(loop, reports, link):
         raise ZeroDivisionError
     sock.on_recv += slot
     peer.send(b"x")
-    assert peer.read_all() == b""
+    with pytest.raises(OSError):  # a reset, and no close_notify: what was cut does not look whole
+        peer.read_all()
     peer.close()
     turn(loop, 5)
     reports.take(ZeroDivisionError)

@@ -468,7 +468,7 @@ def test_a_loop_runs_out_once_all_have_closed(loop, clock, link):
     assert sock.closed
     assert clock() - start < 6
     assert not loop.handles
-    assert len(loop._poller.ready) == 1  # the loop's own
+    assert len(loop.poller.ready) == 1  # the loop's own
 
 
 def test_an_unrefd_connection_lets_the_loop_end(loop, link):
@@ -518,3 +518,13 @@ def test_the_close_of_the_loop_closes_it(loop, debug, link):
             pass
     except ConnectionResetError:
         pass
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_our_own_close_is_complete_and_an_abort_is_not(loop, link, end):
+    sock, peer = link()
+    sock.send(b"whole")
+    getattr(sock, end)()
+    peer.close()
+    until(loop, lambda: sock.closed)
+    assert sock.complete is (end == "close")

@@ -93,6 +93,23 @@ def test_as_client_a_session_is_resumed(loop, certs, version):
     links.close()
 
 
+def test_a_session_that_python_cannot_give_is_none(loop, certs):
+    """Its server's certificate is of 64 KiB or more."""
+    import ssl
+
+    class TooLarge(ssl.SSLObject):
+        @property
+        def session(self):
+            raise ValueError("i2d() failed")
+
+    links = tlslinks.Links(loop, certs, "client")
+    context = our_context(certs, "client")
+    context.sslobject_class = TooLarge
+    sock, peer = links(context)
+    assert sock.session is None
+    links.close()
+
+
 @both_versions
 def test_as_server_a_session_is_resumed(loop, certs, version):
     links = tlslinks.Links(loop, certs, "server")
@@ -118,7 +135,7 @@ def test_a_session_of_another_context_is_value_error(loop, certs):
 
 # contexts
 
-def test_defaults_are_safe(certs):
+def test_defaults_are_safe(certs, monkeypatch):
     client, server = our_context(certs, "client"), our_context(certs, "server")
     assert client.check_hostname
     assert client.verify_mode == ssl.CERT_REQUIRED
@@ -127,6 +144,7 @@ def test_defaults_are_safe(certs):
         assert context.minimum_version == TLS12
         assert context.options & ssl.OP_NO_COMPRESSION
         assert context.options & getattr(ssl, "OP_NO_RENEGOTIATION", 0) == getattr(ssl, "OP_NO_RENEGOTIATION", 0)
+    monkeypatch.setenv("SSL_CERT_FILE", certs.ca)  # where OpenSSL looks for the system's
     assert tls.client_context().cert_store_stats()["x509_ca"] == ssl.create_default_context().cert_store_stats()["x509_ca"]
 
 
@@ -148,6 +166,10 @@ def test_files_that_are_missing_or_not_what_they_should_be(certs, tmp_path):
     junk = tmp_path / "junk.pem"
     junk.write_text("no PEM\n")
     missing = str(tmp_path / "missing.pem")
+    for pair in ((missing, key), (cert, missing), (missing, None)):
+        with pytest.raises(FileNotFoundError) as info:
+            tls.server_context(*pair)
+        assert info.value.filename == missing
     for make in (lambda: tls.server_context(missing, key), lambda: tls.server_context(cert, missing),
                  lambda: tls.server_context(cert, key, client_ca=missing), lambda: tls.client_context(ca=missing)):
         with pytest.raises(FileNotFoundError):

@@ -183,3 +183,18 @@ def test_tls_inside_tls(loop, certs):
     assert names(seen[0]) == ["connect", "close"]
     assert [end.closed for end in ends] == [True, True]
     assert outer.closed
+
+
+@pytest.mark.parametrize("wrong", [None, True, "cert.pem", ("cert.pem", "key.pem")], ids=repr)
+def test_what_is_no_context_is_TypeError_at_once(loop, wrong):
+    with pytest.raises(TypeError, match="^context is an ssl.SSLContext, see "):
+        icey.TLSSocket(loop, context=wrong)
+    near, far = socket.socketpair()
+    with far:
+        stream = icey.Stream(loop, near)
+        with pytest.raises(TypeError, match="^context is an ssl.SSLContext, see "):
+            icey.start_tls(stream, wrong, server_side=True)
+        assert not stream.closing
+        stream.abort()
+        loop.run_once(0)
+    assert not loop.handles

@@ -53,7 +53,7 @@ def pair(certs):
     """A function: (client, server), two peers over a socket pair, each with a loop of its own. Closed at the end."""
     open_now = []
 
-    def make(version=None, patience=5.0, **options):
+    def make(version=None, patience=20.0, **options):
         near, far = socket.socketpair()
         loops = Loop(), Loop()
         client = TLSPeer(loops[0], near, client_context(certs, version=version), server_hostname="localhost",
@@ -129,6 +129,7 @@ def test_an_unknown_name_tells_the_known_ones(certs):
         certs.cert("nobody")
 
 
+@pytest.mark.slow  # makes all of them once more
 def test_by_hand_it_writes_a_folder_and_says_what_there_is(tmp_path):
     command = [sys.executable, "-m", "tests.support.certificates"]
     folder = str(tmp_path / "made")

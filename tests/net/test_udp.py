@@ -8,6 +8,7 @@ import pytest
 
 import icey
 from icey import Address, UDPSocket
+from icey.net.datagram import RUN
 from icey.net.datagramqueue import MOST_SENDERS, Senders
 from icey.tools.testing import AGAIN, INTERRUPTED, STALL, virtual_loop
 from tests.support import streams
@@ -282,12 +283,93 @@ def test_a_slot_attached_before_bind_hears_too(loop):
     until(loop, came, 1)
 
 
-def test_one_datagram_a_readable_event(loop):
-    udp, sock = scripted(loop, [(b"%d" % number, PEER) for number in range(3)])
+def numbered(count):
+    return [(b"%d" % number, PEER) for number in range(count)]
+
+
+def receives(sock):
+    return len([call for call in sock.calls if call[0] == "recvfrom_into"])
+
+
+def test_a_run_of_datagrams_a_readable_event_and_no_more(loop):
+    udp, sock = scripted(loop, numbered(2 * RUN + 2))
     came = received(udp)
-    for count in (1, 2, 3):
+    for count in (RUN, 2 * RUN, 2 * RUN + 2):
         turn(loop)
         assert len(came) == count
+    assert came == [(data, Address(*PEER)) for data, _ in numbered(2 * RUN + 2)]
+    assert receives(sock) == 2 * RUN + 3, "none is asked for behind a whole run"
+
+
+def test_where_one_came_alone_the_next_events_ask_for_one(loop):
+    udp, sock = scripted(loop)
+    came = received(udp)
+    for number in range(RUN + 1):
+        sock.feed((b"%d" % number, PEER))
+        turn(loop)
+        assert receives(sock) == number + 2, "the first event alone asked twice"
+    sock.feed(*numbered(3))
+    turn(loop)
+    assert len(came) == RUN + 4
+    assert receives(sock) == RUN + 2 + 4
+
+
+def test_a_burst_behind_a_lone_one_loses_nothing(loop):
+    udp, sock = scripted(loop, numbered(1))
+    came = received(udp)
+    turn(loop)
+    sock.feed(*numbered(3 * RUN))
+    turn(loop, RUN + 2)
+    assert [data for data, _ in came] == [b"0"] + [data for data, _ in numbered(3 * RUN)]
+
+
+def test_others_are_served_between_two_runs(loop):
+    udp, sock = scripted(loop, numbered(2 * RUN))
+    other, _ = scripted(loop, numbered(1))
+    order = []
+    udp.on_recv += lambda sock, view, address: order.append("udp")
+    other.on_recv += lambda sock, view, address: order.append("other")
+    turn(loop, 2)
+    assert "other" in order[:RUN + 1] and order.count("udp") == 2 * RUN
+
+
+@pytest.mark.parametrize("stop", ["pause", "close", "abort", "detach"])
+def test_what_a_slot_stops_in_a_run_gets_no_other_datagram(loop, stop):
+    udp, sock = scripted(loop, numbered(5))
+    came = []
+
+    def slot(udp, view, address):
+        came.append(bytes(view))
+        if len(came) == 2:
+            udp.on_recv.detach_all() if stop == "detach" else getattr(udp, stop)()
+
+    udp.on_recv += slot
+    turn(loop, 3)
+    assert came == [b"0", b"1"] and receives(sock) == 2
+
+
+def test_an_error_in_a_run_ends_it_and_the_next_event_goes_on(loop):
+    udp, sock = scripted(loop, [*numbered(2), ConnectionRefusedError, *numbered(1)])
+    came, seen = received(udp), watch(udp, "error")
+    turn(loop)
+    assert (len(came), names(seen)) == (2, ["error"])
+    turn(loop)
+    assert len(came) == 3
+
+
+def test_a_slot_that_raises_in_a_run_costs_its_datagram(loop, reports):
+    udp, sock = scripted(loop, numbered(3))
+    came = []
+
+    def slot(sock, view, address):
+        came.append(bytes(view))
+        if len(came) == 2:
+            raise ValueError("of the second")
+
+    udp.on_recv += slot
+    turn(loop)
+    assert came == [b"0", b"1", b"2"]
+    reports.take(ValueError)
 
 
 def test_detaching_the_last_slot_pauses(loop):
@@ -371,12 +453,13 @@ def test_an_empty_datagram_over_the_loopback(loop):
     (4, 3, 3, False), (4, 4, 4, False), (4, 5, 4, True), (1, 0, 0, False), (1, 2, 1, True),
     (65535, 65507, 65507, False), (65535, 65535, 65535, False), (65535, 65536, 65535, True)])
 def test_what_is_longer_than_max_size_is_cut_and_flagged(loop, max_size, size, delivered, truncated):
-    udp, _ = scripted(loop, [(b"x" * size, PEER), (b"y", PEER)])
+    udp, sock = scripted(loop, [(b"x" * size, PEER)])
     udp.max_size = max_size
     came = []
     udp.on_recv += lambda sock, view, address: came.append((len(view), sock.truncated))
     turn(loop)
     assert came == [(delivered, truncated)] and (udp.truncated, udp.truncated_count) == (False, int(truncated))
+    sock.feed((b"y", PEER))
     turn(loop)
     assert came[1:] == [(1, False)] and udp.truncated_count == int(truncated)
 
@@ -510,7 +593,7 @@ def test_a_poller_without_room_is_an_error_of_whoever_asked(loop, monkeypatch):
     def full(*args):
         raise OSError(errno.EMFILE, "select() takes no more")
 
-    monkeypatch.setattr(type(loop._poller), "register", full)
+    monkeypatch.setattr(type(loop.poller), "register", full)
     with pytest.raises(OSError, match="takes no more"):
         udp.on_recv += print
     assert len(udp.on_recv) == 0

@@ -1,8 +1,6 @@
 """UDPSocket.send over a scripted kernel: what is queued, dropped, told, and in which order."""
 import array
 import errno
-import random
-import sys
 
 import pytest
 
@@ -10,7 +8,7 @@ import icey
 from icey import Address
 from icey.net.datagram import BATCH, REST
 from icey.tools.testing import AGAIN, INTERRUPTED, STALL
-from tests.support import streams
+from tests.support import seeds, streams
 from tests.support.datagrams import OTHER, PEER, TAKE, bound, failed, received, scripted, sent, until
 from tests.support.streams import names, turn, verbs, watch
 
@@ -393,9 +391,7 @@ def test_an_echo_that_is_refused_keeps_its_own(loop):
 
 
 def test_whatever_the_kernel_does_nothing_is_lost_unseen_and_the_order_is_kept(loop):
-    seed = random.randrange(sys.maxsize)
-    print("seed", seed)
-    chance = random.Random(seed)
+    chance = seeds.rng()
     rude = [AGAIN, INTERRUPTED, STALL, failed("ENOBUFS"), failed("ECONNREFUSED"), failed("ENETUNREACH"), failed("EMSGSIZE")]
     udp, sock = scripted(loop, (), chance.choices(rude + [TAKE] * 7, k=300), peer=PEER)
     lost, done, raised = [], [], []

@@ -4,17 +4,25 @@
 test. Both know the modules that a `minimal` run has taken away from icey (see minimal.py), which the tests themselves
 can still import.
 """
+import codecs
+import errno
 import importlib
 import importlib.util
 import os
 import select
 import shutil
 import socket
+import sys
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BLOCKED = frozenset(filter(None, os.environ.get("ICEY_MINIMAL", "").split(",")))
+if "light" in BLOCKED:  # which stands for many modules: site/sitecustomize.py, which this Python has begun with, says which
+    BLOCKED = BLOCKED.union(sys.modules["sitecustomize"].LIGHT_LACKS, sys.modules["sitecustomize"].LIGHT_LOSES)
+# The params of a fixture that is the mode, False for release, True for debug: those that ICEY_MODE has run (see conftest.py).
+MODES = [pytest.param(on, id=name) for on, name in ((False, "release"), (True, "debug"))
+         if os.environ.get("ICEY_MODE", "") in ("", "both", name, "only-" + name)]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 FEATURES = {
@@ -25,6 +33,8 @@ FEATURES = {
     "reuse_port": lambda: hasattr(socket, "SO_REUSEPORT"),
     "selectors": lambda: hasattr(select, "epoll") or hasattr(select, "poll") or hasattr(select, "kqueue"),
     "ipv6": lambda: _has_ipv6(),
+    "idna": lambda: _has_codec("idna"),
+    "threads": lambda: sys.platform not in ("emscripten", "wasi"),
 }
 
 
@@ -62,6 +72,25 @@ def library(name):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason, allow_module_level=True)
     return importlib.import_module(name)
+
+
+def out_of_descriptors(monkeypatch, name):
+    """Has an import of the module `name` fail as it does where no descriptor is left to read it through."""
+    class Finder:
+        @staticmethod
+        def find_spec(wanted, path=None, target=None):
+            if wanted == name:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+
+
+def _has_codec(name):
+    try:
+        return bool(codecs.lookup(name))
+    except LookupError:
+        return False
 
 
 def _has_ipv6():

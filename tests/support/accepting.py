@@ -41,9 +41,9 @@ class Accepts:
             sock.close()
 
 
-def scripted(loop, *script):
+def scripted(loop, *script, **options):
     """A listener whose socket is ready, and accepts by a script."""
-    listener = icey.TCPListener(loop, "127.0.0.1:0")
+    listener = icey.TCPListener(loop, "127.0.0.1:0", **options)
     listener.sock = Accepts(listener.sock, *script)
     with socket.socket() as caller:  # leaves a connection in the backlog, never taken: it stays ready
         caller.connect(listener.address.sockaddr())

@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 
-from icey.tools.certificate import CLIENT_AUTH, Certificate
+from icey.tools.cli.certificate import CLIENT_AUTH, Certificate
 
 HERE = ("localhost", "127.0.0.1", "::1")
 

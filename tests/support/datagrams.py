@@ -10,7 +10,7 @@ import os
 import socket
 
 from icey import UDPSocket
-from icey.tools.testing import ScriptedSocket, Stall, _error
+from icey.tools.testing import ScriptedSocket, Stall, error_of
 from tests.support.packets import turn_until
 
 PEER = ("192.0.2.7", 7)
@@ -43,13 +43,13 @@ class ScriptedDatagrams(ScriptedSocket):
     def recvfrom_into(self, buffer, nbytes=0, flags=0):
         room = len(buffer)
         self.calls.append(("recvfrom_into", room))
-        self._require_open()
+        self.require_open()
         try:
             if not self._reads:
                 raise failed("EAGAIN")
             item = self._reads.popleft()
             if not isinstance(item, tuple):
-                raise _error(item)
+                raise error_of(item)
         finally:
             self._show()
         data, sender = item
@@ -75,12 +75,12 @@ class ScriptedDatagrams(ScriptedSocket):
         return self._peer
 
     def _put(self, data, address):
-        self._require_open()
+        self.require_open()
         item = self._writes.popleft() if self._writes and not self._stalled else None
         if isinstance(item, Stall):
             self._stall()
         elif item is not None and item != TAKE:
-            raise _error(item)
+            raise error_of(item)
         if self._stalled:
             raise failed("EAGAIN")
         self.taken.append((bytes(data), address))

@@ -46,7 +46,7 @@ def fill(feed, send, piece=b"x" * 1024, most=100000):
     """Sends until the feed is full: how many pieces that took."""
     for count in range(1, most):
         send(piece)
-        if feed._full:
+        if feed.full:
             return count
     raise AssertionError("never full")
 
@@ -54,7 +54,7 @@ def fill(feed, send, piece=b"x" * 1024, most=100000):
 def drain(client, feed):
     """Reads until the feed is not full any more: what was read."""
     data = b""
-    while feed._full:
+    while feed.full:
         data += client.read(len(client._held) + 1)
     return data
 

@@ -15,8 +15,8 @@ import pytest
 
 import icey
 from icey.http import Server
-from icey.tools import get
-from icey.tools.console import Console, Trouble
+from icey.tools.cli.console import Console, Trouble
+from icey.tools.get import command as get
 from tests.support import streams
 
 TAKE_A_PATH = ("-o", "--ca", "--cert", "--key")

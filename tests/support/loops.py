@@ -8,6 +8,7 @@ import pytest
 
 from icey import Loop
 from icey.tools.testing import VirtualClock
+from tests.support import MODES
 
 
 class Clock(VirtualClock):
@@ -22,7 +23,7 @@ class Clock(VirtualClock):
         return super().__call__()
 
 
-@pytest.fixture(params=[False, True], ids=["release", "debug"])
+@pytest.fixture(params=MODES)
 def debug(request):
     """Debug mode: off, then on."""
     return request.param

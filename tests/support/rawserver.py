@@ -23,7 +23,10 @@ import time
 import pytest
 
 import icey
+from icey.base import state
+from icey.base.state import require_move, watch_states
 from icey.http import Client, ClientConnection
+from icey.http.client.states import MOVES
 from icey.tools.testing import Peer
 from tests.support import streams
 from tests.support.http import read_chunks
@@ -114,6 +117,21 @@ class RawConnection(Peer):
         except BlockingIOError:
             return True
         raise AssertionError("not silent: %r" % data)
+
+    def half_close(self):
+        """Sends no more, unless the client has given up before, by a reset."""
+        try:
+            super().half_close()
+        except OSError:
+            assert self.at_reset()
+
+    def at_reset(self):
+        """Whatever came before, what is there now is a reset: the client has given up, and says so."""
+        try:
+            self.read_all()
+        except ConnectionResetError:
+            return True
+        return False
 
     def gone(self):
         """Nothing more came but the end, in order or by a reset."""
@@ -299,33 +317,31 @@ def story(seen):
     return told
 
 
-class CheckedState:
-    """In the place of ClientConnection's slot `_state`: refuses a move that MOVES does not have."""
+class Moves:
+    """Looks every assignment of a ClientConnection's state up in MOVES, in release mode too. `moves`: those made."""
 
-    def __init__(self, slot):
-        self.slot = slot
+    def __init__(self):
         self.moves = set()
 
-    def __get__(self, obj, cls=None):
-        return self if obj is None else self.slot.__get__(obj, cls)
-
-    def __set__(self, obj, new):
-        try:
-            old = self.slot.__get__(obj)
-        except AttributeError:  # the first one
-            old = new
-        assert new is old or new in obj.MOVES[old], "%s -> %s" % (old, new)
-        if new is not old:
+    def require_move(self, what, table, old, new):
+        if table is MOVES:
             self.moves.add((old, new))
-        self.slot.__set__(obj, new)
+        require_move(what, table, old, new)
 
 
 @pytest.fixture
 def moves(monkeypatch):
     """Has each assignment of a ClientConnection's state checked; `moves.moves`: those made."""
-    checked = CheckedState(ClientConnection._state)
-    monkeypatch.setattr(ClientConnection, "_state", checked)
-    return checked
+    made, begin = Moves(), ClientConnection.__init__
+
+    def watched(self, *args, **options):
+        begin(self, *args, **options)
+        if not self.loop.debug:  # in debug mode it is watched already
+            watch_states(self)
+
+    monkeypatch.setattr(state, "require_move", made.require_move)
+    monkeypatch.setattr(ClientConnection, "__init__", watched)
+    return made
 
 
 @pytest.fixture

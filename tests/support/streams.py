@@ -5,6 +5,7 @@ its tests then run in release and in debug mode. What is reported to `loop.on_er
 (`reports.take(ValueError)`): the fixture fails it otherwise. Other loops: loops.py.
 """
 import gc
+import socket
 import sys
 import time
 
@@ -12,6 +13,7 @@ import pytest
 
 from icey.base.loop import Loop
 from icey.tools.testing import VirtualClock, VirtualSelector
+from tests.support import MODES
 
 PYPY = sys.implementation.name == "pypy"
 
@@ -31,7 +33,25 @@ class Reports(list):
         return found
 
 
-@pytest.fixture(params=[False, True], ids=["release", "debug"])
+def tcp_pair():
+    """Two connected TCP sockets of the system's."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    return near, far
+
+
+@pytest.fixture
+def tcp_ends():
+    """The same, closed at the end."""
+    near, far = tcp_pair()
+    with near, far:
+        yield near, far
+
+
+@pytest.fixture(params=MODES)
 def debug(request):
     return request.param
 
@@ -46,6 +66,14 @@ def reports():
     reports = Reports()
     yield reports
     assert not reports
+
+
+@pytest.fixture
+def exports():
+    """A list for iterators over views. Not left to the collector: before 3.13 it crashes where such a thing is in a cycle."""
+    made = []
+    yield made
+    made.clear()
 
 
 @pytest.fixture
@@ -76,7 +104,7 @@ class Turning:
     def turn(self, times=1):
         turn(self.loop, times)
 
-    def until(self, met, patience=5.0):
+    def until(self, met, patience=20.0):
         """Turns the loop until `met()`; no virtual time passes."""
         end = time.monotonic() + patience
         while not met():

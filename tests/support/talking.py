@@ -15,9 +15,9 @@ import pytest
 
 import icey
 from icey.http import Server, WebSocket
-from icey.http.wshandshake import accept_key
-from icey.tools import ws
-from icey.tools.console import Console, Trouble
+from icey.http.websocket.handshake import accept_key
+from icey.tools.cli.console import Console, Trouble
+from icey.tools.ws import command as ws
 from tests.support import streams
 from tests.support.websocket import echo
 

@@ -18,7 +18,7 @@ import pytest
 
 import icey
 from icey.net import tls
-from tests.support.streams import turn
+from tests.support.streams import tcp_pair, turn
 from tests.support.tls import WAITING, TLSEnd, TLSPeer, certs, client_context, server_context  # noqa: F401
 
 ROLES = ("client", "server")
@@ -31,7 +31,7 @@ def role(request):
     return request.param
 
 
-def until(loop, met, patience=5.0):
+def until(loop, met, patience=20.0):
     """Turns the loop until `met()`; no virtual time passes."""
     end = time.monotonic() + patience
     while not met():
@@ -124,16 +124,6 @@ def link(loop, certs, role):
     links = Links(loop, certs, role)
     yield links
     links.close()
-
-
-def tcp_pair():
-    """Two connected TCP sockets."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1)
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    return near, far
 
 
 class Wire:

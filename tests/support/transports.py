@@ -9,9 +9,11 @@
 
 A test module takes the fixtures by assignment: `loop, transport = transports.loop, transports.transport`, and debug, clock
 and reports of streams.py; a test that takes `transport` then runs on TCP, on a Unix socket and on TLS, as its client and as
-its server, where there is such. One that is about what a socket's calls meet (how much one of them took, which of them
-were made) has a ScriptedSocket instead, and says so.
+its server, and as a Pipe over an end of a socketpair, a terminal and both ends of a pipe, where there is such. What an end that
+goes one way cannot do, or a terminal, is skipped there, and the reason says it. One that is about what a socket's calls meet
+(how much one of them took, which of them were made) has a ScriptedSocket instead, and says so.
 """
+import errno
 import functools
 import os
 import socket
@@ -22,6 +24,8 @@ from selectors import EVENT_WRITE
 import pytest
 
 import icey
+from icey.base import pipe
+from icey.base.handle import OPEN
 from icey.base.loop import Loop
 from icey.base.stream import UP
 from icey.tools.testing import Peer, VirtualSelector
@@ -54,12 +58,10 @@ class Selector(VirtualSelector):
         return [(key, mask) for key, mask in seen if mask]
 
 
-class Kernel(socket.socket):
-    """In the place of a stream's socket: the same one, but it takes only what the test lets it take."""
+class Gate:
+    """What a kernel takes, and whether it fails, in the test's hands. In front of what has the calls of a socket."""
 
-    def __init__(self, selector, sock):
-        super().__init__(fileno=sock.detach())
-        self.setblocking(False)
+    def _begin(self, selector):
         self.taken = self.given = 0  # bytes sent and received, encrypted ones where the transport encrypts
         self._selector = selector
         self._room = None  # bytes to be taken yet; None: any number
@@ -91,10 +93,6 @@ class Kernel(socket.socket):
     def send(self, data, flags=0):
         return self._take([data])
 
-    if hasattr(socket.socket, "sendmsg"):
-        def sendmsg(self, buffers, *rest):
-            return self._take(buffers)
-
     def recv(self, *arguments):
         self._may_fail()
         data = super().recv(*arguments)
@@ -103,8 +101,9 @@ class Kernel(socket.socket):
 
     def recv_into(self, *arguments):
         self._may_fail()
+        before = self.given
         size = super().recv_into(*arguments)
-        self.given += size
+        self.given = before + size
         return size
 
     def close(self):
@@ -127,10 +126,36 @@ class Kernel(socket.socket):
             raise self._failure(getattr(self._failure, "__name__", ""))
 
 
+class Kernel(Gate, socket.socket):
+    """In the place of a stream's socket: the same one, but it takes only what the test lets it take."""
+
+    def __init__(self, selector, sock):
+        super().__init__(fileno=sock.detach())
+        self.setblocking(False)
+        self._begin(selector)
+
+    if hasattr(socket.socket, "sendmsg"):
+        def sendmsg(self, buffers, *rest):
+            return self._take(buffers)
+
+
+class End(Gate, pipe.Descriptor):
+    """In the place of a Pipe's Descriptor."""
+
+    def __init__(self, selector, fd):
+        super().__init__(fd)
+        self._begin(selector)
+
+    if hasattr(pipe.Descriptor, "sendmsg"):
+        def sendmsg(self, parts):
+            return self._take(parts)
+
+
 class Transport:
     """Makes connections of one kind; closes their other ends."""
 
     name = "TCPSocket"  # of our socket's class
+    lacks = {}  # what its kind cannot do: why
     unix = False
 
     def __init__(self, loop, folder):
@@ -141,17 +166,28 @@ class Transport:
     def __call__(self):
         """A connection: (our stream, the Peer at its other end, our stream's kernel)."""
         stream, sock = self.connect()
-        selector = self.loop._poller._selector
+        selector = self.loop.poller._selector
         assert isinstance(selector, Selector), "the test module's loop is not transports.loop"
         carrier = self._carrier(stream)
         kernel = carrier.sock = Kernel(selector, carrier.sock)
-        carrier._recv = kernel.recv
+        carrier.recv = kernel.recv
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         far = self.peer(sock)
-        until(self.loop, lambda: stream._link == UP)
+        until(self.loop, lambda: stream.link == UP)
         turn(self.loop, 2)  # what else the handshake brings
         kernel.taken = kernel.given = 0
         return Link(stream, far, kernel)
+
+    def needs(self, *features):
+        """Skips the test where it is about "two ways", the "halves" of a connection, or the "room" of a kernel's buffers, and
+        this kind has no such thing."""
+        for feature in features:
+            if feature in self.lacks:
+                pytest.skip(self.lacks[feature])
+
+    def title(self, stream):
+        """How the stream is to be named in a report."""
+        return "%s %s" % (self.name, stream.peer)
 
     def socket(self):
         """One of our sockets, not connected."""
@@ -254,6 +290,159 @@ class TLSServer(TLSClient):
         return TLSPeer(self.loop, sock, self._contexts.far_client, server_hostname="localhost")
 
 
+class Far:
+    """A descriptor with the calls of a socket, for a Peer. One that is hung up has ended."""
+
+    family = getattr(socket, "AF_UNIX", None)  # such as know no reset
+
+    def __init__(self, fd):
+        self._fd = fd
+
+    def setblocking(self, on):
+        os.set_blocking(self._fd, on)
+
+    def fileno(self):
+        return self._fd
+
+    def send(self, data):
+        return os.write(self._fd, data)
+
+    def recv(self, size):
+        try:
+            return os.read(self._fd, size)
+        except OSError as exc:
+            if exc.errno == errno.EIO:
+                return b""
+            raise
+
+    def setsockopt(self, *arguments):
+        pytest.skip("only a socket is reset")
+
+    def shutdown(self, how):
+        pytest.skip("a terminal has no half to close")
+
+    def close(self):
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+class OneWay(Far):
+    """The far end of a pipe. What only two ways can do is skipped."""
+
+    def __init__(self, fd, writes):
+        super().__init__(fd)
+        self._writes = writes
+
+    def send(self, data):
+        if not self._writes:
+            pytest.skip("a writing end is sent nothing")
+        return super().send(data)
+
+    def recv(self, size):
+        if self._writes:
+            pytest.skip("a reading end sends nothing")
+        return super().recv(size)
+
+    def shutdown(self, how):
+        if not self._writes:
+            pytest.skip("a writing end is sent nothing")
+        self.close()
+
+
+class ReadingEnd(icey.Pipe):
+    """A test that sends on it is skipped."""
+
+    def write(self, data, done, borrowed):
+        if self.phase == OPEN and self.link == UP:
+            pytest.skip("a reading end sends nothing")
+        return super().write(data, done, borrowed)
+
+    def write_file(self, *arguments, **named):
+        if self.phase == OPEN:
+            pytest.skip("a reading end sends nothing")
+        return super().write_file(*arguments, **named)
+
+
+ReadingEnd.__name__ = "Pipe"  # in reports
+
+
+class Pair(Transport):
+    """A Pipe over an end of a Unix socketpair."""
+
+    name = "Pipe"
+    kind = icey.Pipe
+
+    def __call__(self):
+        selector = self.loop.poller._selector
+        assert isinstance(selector, Selector), "the test module's loop is not transports.loop"
+        near, far = self.ends()
+        ours, pipe.Descriptor = pipe.Descriptor, functools.partial(End, selector)
+        try:
+            stream = self.kind(self.loop, near)
+        finally:
+            pipe.Descriptor = ours
+        self.made(stream)
+        turn(self.loop, 2)
+        return Link(stream, self.peer(far), stream.sock)
+
+    def ends(self):
+        near, far = socket.socketpair()
+        for sock in near, far:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        return near.detach(), far
+
+    def title(self, stream):
+        return "Pipe %d" % stream.fd
+
+    def made(self, stream):
+        """What its kind needs."""
+
+    def peer(self, sock):
+        far = Peer(self.loop, sock)
+        self._others.append(far)
+        return far
+
+    def socket(self):
+        pytest.skip("a Pipe is connected from the beginning")
+
+    connect = socket
+
+
+class Terminal(Pair):
+    """A Pipe over a pty's slave, in raw mode; the far end is its master."""
+
+    lacks = {"halves": "a terminal has no half to close", "room": "a terminal holds 4 KiB"}
+
+    def ends(self):
+        master, slave = os.openpty()
+        return slave, Far(master)
+
+    def made(self, stream):
+        stream.set_raw()
+
+
+class WritingPipe(Pair):
+    """A Pipe over the writing end of a pipe."""
+
+    lacks = {"two ways": "a writing end is sent nothing"}
+
+    def ends(self):
+        read, write = os.pipe()
+        return write, OneWay(read, False)
+
+
+class ReadingPipe(Pair):
+    """A Pipe over the reading end of a pipe."""
+
+    kind = ReadingEnd
+    lacks = {"two ways": "a reading end sends nothing"}
+
+    def ends(self):
+        read, write = os.pipe()
+        return read, OneWay(write, True)
+
+
 Contexts = namedtuple("Contexts", "client server far_client far_server")
 
 
@@ -267,8 +456,10 @@ def _contexts(path):
                     client_context(certs), server_context(certs))
 
 
-KINDS = {"tcp": Transport, "unix": Unix, "tls-client": TLSClient, "tls-server": TLSServer}
-NEEDS = {"unix": "unix", "tls-client": "ssl", "tls-server": "ssl"}
+KINDS = {"tcp": Transport, "unix": Unix, "tls-client": TLSClient, "tls-server": TLSServer,
+         "pair": Pair, "pty": Terminal, "pipe-out": WritingPipe, "pipe-in": ReadingPipe}
+NEEDS = {"unix": "unix", "tls-client": "ssl", "tls-server": "ssl",
+         "pair": "unix", "pty": "termios", "pipe-out": "fcntl", "pipe-in": "fcntl"}
 
 
 def marks(name):
@@ -276,7 +467,9 @@ def marks(name):
     return [pytest.mark.needs(NEEDS[name])] if name in NEEDS else []
 
 
-EACH = [pytest.param(name, marks=marks(name)) for name in KINDS]
+# The plain run has of a Pipe's ends the two that go one way; the matrix has all, and so has who asks for tables whole.
+EACH = [pytest.param(name, marks=marks(name)) for name in KINDS
+        if name not in ("pair", "pty") or os.environ.get("ICEY_TABLES") == "whole"]
 
 
 def of(name, loop, tmp_path_factory):
@@ -303,7 +496,7 @@ only_debug = pytest.mark.parametrize("debug", [True], ids=["debug"])
 only_release = pytest.mark.parametrize("debug", [False], ids=["release"])
 
 
-def until(loop, met, patience=5.0):
+def until(loop, met, patience=20.0):
     """Turns the loop until `met()`; no virtual time passes."""
     end = time.monotonic() + patience
     while not met():

@@ -17,7 +17,7 @@ import socket
 import pytest
 
 from icey.http import WebSocket
-from icey.http.wshandshake import accept_key
+from icey.http.websocket.handshake import accept_key
 from icey.tools.testing import Peer
 from tests.fuzz import frames
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closing, frame  # noqa: F401 - for the modules
@@ -80,6 +80,13 @@ class Wire:
         """Nothing more comes but the end."""
         rest = self.peer.read_all()
         assert rest == b"", rest
+        return True
+
+    def at_reset(self):
+        """Nothing more comes but a reset: the other side has given up."""
+        with pytest.raises(ConnectionResetError):
+            self.peer.read_all()
+        assert not self.peer._held, bytes(self.peer._held)
         return True
 
     def silent(self, turns=5):
@@ -193,6 +200,10 @@ class Host(Turning):
         self.asked()
         self.answers(*fields, behind=behind)
 
+    def peer_of(self, sock):
+        """The Peer of a connection."""
+        return Peer(self.loop, sock)
+
     def asked(self):
         """Takes the next connection, and reads what it asks."""
         while True:
@@ -202,7 +213,7 @@ class Host(Turning):
             except BlockingIOError:
                 self.loop.run_once(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = Peer(self.loop, sock)
+        peer = self.peer_of(sock)
         self._peers.append(peer)
         self.wire = Wire(peer, False)
         lines = peer.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")

@@ -1,4 +1,6 @@
 """python3 -m icey: finds the command, and says what there is."""
+import os
+import re
 import subprocess
 import sys
 
@@ -44,10 +46,28 @@ def test_help_names_every_command(flag, capsys):
         assert name in said and does in said
 
 
-def test_without_a_command_it_says_which_there_are(capsys):
-    assert program.main([]) == 2
+def test_without_a_command_it_shows_them_a_line_each(capsys):
+    assert program.main([]) == 0
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and "serve" in err
+    lines = out.splitlines()
+    assert err == "" and all("  %-10s %s" % (name, does) in lines for name, (_, does) in program.COMMANDS.items())
+    assert max(map(len, lines)) < 80
+
+
+def test_help_of_a_command_is_what_its_own_help_is(fake, capsys):
+    assert program.main(["help", "fake"]) == 7
+    assert [argv for argv, _ in fake] == [["--help"]]
+    assert program.main(["help", "help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: ")
+
+
+def test_help_of_what_is_no_command_or_of_two(fake, capsys):
+    assert program.main(["help", "frob"]) == 2
+    assert "no command called 'frob'. There are: " in capsys.readouterr().err
+    assert program.main(["help", "fake", "serve"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), fake) == ("", 1, []) and err.endswith("not of 'fake', 'serve'\n")
+    assert program.main([""]) == 2
 
 
 def test_an_unknown_command_is_one_line_and_status_2():
@@ -88,4 +108,43 @@ def test_no_command_is_imported_before_it_is_called_for():
                                                  "print(sorted(m for m in sys.modules if m.startswith('icey')), "
                                                  "'argparse' in sys.modules)"],
                           stdout=subprocess.PIPE, timeout=60, universal_newlines=True)
-    assert done.stdout.splitlines()[1:] == ["['icey', 'icey.__main__'] False"]
+    assert done.stdout.splitlines()[1:] == ["['icey', 'icey.__main__', 'icey.base', 'icey.base.lazy'] False"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["get", "--help"], *(
+    pytest.param(arguments, marks=pytest.mark.slow) for arguments in (
+        ["--version"], ["serve", "--help"], ["ws", "--help"], ["bench", "--help"]))])
+def test_help_that_cannot_be_written_is_told(arguments):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "icey", *arguments], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert re.fullmatch(b"python[^\n]* -m icey( [a-z]+)?: cannot write to stdout: No space left on device\r?\n", done.stderr)
+
+
+def test_help_that_nobody_reads():
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as out:
+        done = subprocess.run([sys.executable, "-m", "icey", "ws", "--help"], stdout=out, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs preexec_fn")
+@pytest.mark.parametrize("arguments, status", [(["nope"], 2), (["help", "serve", "get"], 2), (["get"], 2),
+                                               (["inspect", "http://127.0.0.1:1/", "--once"], 4)])
+@pytest.mark.parametrize("err", ["closed", "full"])
+def test_the_exit_status_is_the_same_where_nobody_reads_what_is_wrong(arguments, status, err):
+    if err == "full" and not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full" if err == "full" else os.devnull, "wb") as out:
+        done = subprocess.run([sys.executable, "-m", "icey", *arguments], stdout=subprocess.DEVNULL, stderr=out,
+                              preexec_fn=lambda: os.close(2) if err == "closed" else None)
+    assert done.returncode == status
+
+
+def test_a_command_that_a_copy_was_made_without_is_said_how_to_add(monkeypatch, capsys):
+    monkeypatch.setitem(program.LEFT_OUT, "icey vendor . --only %s", "frob nicate")
+    assert program.main(["frob"]) == 2
+    told = "no command called 'frob' in this copy of icey: to add it, with a whole icey: icey vendor . --only frob. There are: "
+    assert told in capsys.readouterr().err

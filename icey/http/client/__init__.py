@@ -1,0 +1,1 @@
+"""The client: connections, the pool, redirects, cookies, credentials, proxies. Knows nothing of the server."""

@@ -1,0 +1,1 @@
+"""The server: connections, exchanges and their answers, files, forms, logs."""

@@ -1,0 +1,1 @@
+"""What the commands share: printing, options, failures in words, listening, certificates."""

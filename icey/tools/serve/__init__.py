@@ -1,0 +1,1 @@
+"""python3 -m icey serve: a folder over HTTP."""

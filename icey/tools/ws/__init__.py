@@ -1,0 +1,1 @@
+"""python3 -m icey ws: talk to a WebSocket, or be one that echoes."""
