@@ -585,8 +585,9 @@ def test_close_kills_one_that_heeds_no_term_after_the_grace(loop):
 
 
 def test_what_it_says_behind_term_is_delivered(loop):
-    process = Process(loop, python("import signal, os, sys\ndef end(*_): os.write(1, b' bye' * 50000); sys.exit(7)\n"
-                                   "signal.signal(signal.SIGTERM, end)\nos.write(1, b'ready')\nwhile True: signal.pause()"))
+    process = Process(loop, python("import signal, os, sys, time\ndef end(*_): os.write(1, b' bye' * 50000); sys.exit(7)\n"
+                                   "signal.signal(signal.SIGTERM, end)\nos.write(1, b'ready')\n"
+                                   "while True: time.sleep(0.01)"))  # pause() would miss what came just before it
     got, seen = heard(process.stdout), watch(process, "exit", "close")
     until(loop, lambda: got)
     process.close()

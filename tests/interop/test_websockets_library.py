@@ -340,7 +340,7 @@ def test_our_client_closes(hosted, ours, until):
         client.ws.close(code, reason)
         client.until_the_end()
         assert client.end == (code, reason) and client.errors == []
-        until(lambda: seen and seen[-1] == (code, reason))  # in a thread of its own
+        until(lambda end=(code, reason): seen and seen[-1] == end)  # in a thread of its own
     assert seen == CLOSES
 
 
