@@ -11,6 +11,7 @@ can neither break the line nor steer the terminal. A stderr that is missing or c
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import select
 import sys
@@ -232,12 +233,16 @@ def _columns(file: Any) -> int:
 
 
 def put(file: BinaryIO, data: Any) -> None:
-    """Writes all of `data` now, also where another program has made the descriptor nonblocking."""
+    """Writes all of `data` now, also where another program has made the descriptor nonblocking, and to an unbuffered file
+    (stdout of python3 -u), which may take less at a time: it does when the program is stopped and goes on."""
     left = memoryview(data)
     while True:
         try:
-            if left:
-                left = left[file.write(left):]
+            while left:
+                taken = file.write(left)
+                if taken is None:  # an unbuffered file that takes nothing now
+                    raise BlockingIOError(errno.EAGAIN, "full", 0)
+                left = left[taken:]
             file.flush()
             return
         except BlockingIOError as exc:

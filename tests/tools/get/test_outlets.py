@@ -14,12 +14,13 @@ def console(out):
     return Console("get", out, io.StringIO())
 
 
-def test_a_nonblocking_stdout_is_waited_for():
+@pytest.mark.parametrize("buffering", [-1, 0], ids=["buffered", "python3 -u"])
+def test_a_nonblocking_stdout_is_waited_for(buffering):
     """As some programs leave the terminal, or the pipe, that they share with us."""
     body, read, write = os.urandom(300000), *os.pipe()
     os.set_blocking(write, False)
     received = []
-    with open(read, "rb") as reader, open(write, "wb") as writer:
+    with open(read, "rb") as reader, open(write, "wb", buffering) as writer:
         thread = threading.Thread(target=lambda: received.append(reader.read()))
         thread.start()
         outlet = outlets.Standard(console(writer), True)
@@ -28,6 +29,21 @@ def test_a_nonblocking_stdout_is_waited_for():
         writer.close()
         thread.join(20)
     assert received == [body]
+
+
+def test_an_unbuffered_stdout_may_take_less_at_a_time():
+    """That of python3 -u does where the program is stopped in a write, and goes on."""
+    class Raw(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            out.append(bytes(data[:4096]))
+            return len(out[-1])
+
+    out, body = [], os.urandom(10000)
+    outlets.Standard(console(Raw()), True).write(memoryview(body))
+    assert b"".join(out) == body
 
 
 def test_json_that_is_too_large_comes_as_it_is(monkeypatch):
