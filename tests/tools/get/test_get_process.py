@@ -95,7 +95,8 @@ def test_stdin_is_sent(live):
 
 def test_failures_have_their_statuses(live):
     assert run("--fail", live.url + "/missing") == (8, b"", "python3 -m icey get: %s/missing: 404 Not Found\n" % live.url)
-    assert run("--timeout", "0.2", "-o", "-", live.url + "/half")[:2] == (6, HALF)
+    status, out, _ = run("--timeout", "0.2", "-o", "-", live.url + "/half")
+    assert status == 6 and out in (HALF, b"")  # nothing yet, where the machine is busy
     assert run("--redirects", "x", live.url)[:2] == (2, b"")
 
 
