@@ -89,13 +89,19 @@ def test_it_shows_life_while_it_turns_its_loop(parent, monkeypatch):
     monkeypatch.setattr(worker, "SLOWEST", 0.05)
 
     def several(loop, listeners):
-        loop.call_later(0.2, made.stop)
+        def look():
+            if len(parent.ours.recv(100, socket.MSG_PEEK)) > 2:
+                made.stop()
+            else:
+                loop.call_later(0.01, look)
+
+        loop.call_later(0.01, look)
         return serve(loop, listeners)
 
     made = parent.make(several)
     assert made.run() == 0
     said = parent.heard()
-    assert said[:1] == READY and set(said[1:]) == set(ALIVE) and len(said) > 2
+    assert said[:1] == READY and set(said[1:]) == set(ALIVE)
 
 
 @pytest.mark.parametrize("grace, beat", [(10.0, 2.5), (2.0, 0.5), (0.0, 0.25), (600.0, SLOWEST)])
