@@ -15,6 +15,7 @@ import errno
 import os
 import select
 import sys
+from io import TextIOWrapper
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
@@ -77,8 +78,12 @@ def print_out(prog: str, text: str, file: Optional[TextIO] = None) -> int:
     if out is None:
         return 0
     try:
-        out.write(text)
-        out.flush()
+        if isinstance(out, TextIOWrapper):  # which does not look at how much an unbuffered file has taken
+            out.flush()
+            put(out.buffer, text.replace("\n", os.linesep).encode(out.encoding, out.errors or "strict"))
+        else:
+            out.write(text)
+            out.flush()
         return 0
     except (OSError, ValueError) as exc:
         return not_printed(prog, out, exc)

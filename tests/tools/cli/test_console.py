@@ -2,6 +2,7 @@
 import io
 import os
 import sys
+import threading
 
 import pytest
 
@@ -117,6 +118,24 @@ def test_an_abandoned_stdout_takes_everything(tmp_path):
     assert (tmp_path / "out").read_bytes() == b"before"
     Console("PROG", None, None).abandon_out()
     Console("PROG", io.BytesIO(), None).abandon_out()
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["takes less at a time", "takes nothing now"])
+def test_a_text_that_an_unbuffered_stdout_does_not_take_at_once_is_written_whole(blocks):
+    """That of python3 -u, which TextIOWrapper does not ask how much it has taken."""
+    class Raw(io.FileIO):
+        def write(self, data):
+            return super().write(data[:10000])
+
+    text, received, (read, write) = "caf\u00e9\n" * 50000, [], os.pipe()
+    os.set_blocking(write, blocks)
+    with open(read, "rb") as reader:
+        with io.TextIOWrapper(Raw(write, "w"), encoding="utf-8", write_through=True) as out:
+            thread = threading.Thread(target=lambda: received.append(reader.read()))
+            thread.start()
+            status = console.print_out("PROG", text, out)
+        thread.join(20)
+    assert (status, received) == (0, [text.replace("\n", os.linesep).encode("utf-8")])
 
 
 def test_a_wrong_flag_is_one_line(capsys):
