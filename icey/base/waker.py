@@ -1,12 +1,11 @@
 """Waker: what ends a loop's sleep from outside of it: from another thread, a signal handler, a finalizer.
 
-A byte is sent, and the loop, which watches the other end, wakes. What the byte travels through is the first of these that the
+A byte is sent, and the loop, which watches the other end, wakes. The byte travels through the first of these that the
 system gives:
 
-1. a pair of sockets. Everywhere but below; where the system has none, Python makes one over the loopback (Windows)
+1. a pair of sockets. Everywhere but below; on Windows Python makes one over the loopback
 2. a pipe. Emscripten (Pyodide), and sandboxes that forbid sockets. Not on Windows, whose select() takes no pipes
-3. nothing, where there is no pipe either (WASI). There are no threads there; for whatever there is, the loop sleeps in short
-   slices (PatientPoller in poller.py) and looks by itself
+3. nothing, where there is no pipe either (WASI): the loop sleeps in short slices (PatientPoller in poller.py) and looks
 
 Rule: `wake` and `asleep` are thread-safe and take no lock. The rest is for the loop's thread.
 """
@@ -65,7 +64,7 @@ class Waker:
         self.asleep: bool = True  # whether a post has to send a byte; the first that does clears it
 
     def fileno(self) -> int:
-        """The descriptor to watch; -1 where there is none: the loop has to look by itself."""
+        """The descriptor to watch; -1 where there is none."""
         return self._read.fileno() if self._read is not None else -1
 
     def write_fileno(self) -> int:
@@ -75,12 +74,15 @@ class Waker:
     def wake(self) -> None:
         """Sends the byte, unless one is on its way. From any thread, a signal handler or `__del__`."""
         if self.asleep:
-            self.asleep = False
-            if self._write is not None:
-                try:
+            try:
+                self.asleep = False
+                if self._write is not None:
                     self._write.send(b"\0")
-                except OSError:  # full: there is a byte already; closed: there is nobody to wake
-                    pass
+            except OSError:  # full: there is a byte already; closed: there is nobody to wake
+                pass
+            except BaseException:  # an interrupt, maybe before the byte
+                self.asleep = True
+                raise
 
     def drain(self, mask: int) -> None:
         """Takes the bytes out again."""
@@ -98,7 +100,7 @@ class Waker:
 
 
 def _pair() -> Optional[Tuple[End, End]]:
-    """(the end to watch, the end to write to), neither of which blocks; None where the system has no such pair."""
+    """(the end to watch, the end to write to), nonblocking; None where the system has no such pair."""
     try:
         near, far = socket.socketpair()
     except (AttributeError, OSError):  # also where Python has to make one, and finds no listen() to do it with

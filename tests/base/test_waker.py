@@ -114,6 +114,20 @@ def test_a_full_pair_is_no_error(pair):
     assert pair.asleep is False
 
 
+def test_a_wake_up_that_an_interrupt_cut_short_is_none(pair):
+    """Else a loop that sleeps in another thread would hear of no post any more."""
+    class Interrupted:
+        def send(self, data):
+            raise KeyboardInterrupt
+
+    pair._write, write = Interrupted(), pair._write
+    with pytest.raises(KeyboardInterrupt):
+        pair.wake()
+    pair._write = write
+    pair.wake()
+    assert waits(pair.fileno())
+
+
 @needs_pipe
 @pytest.mark.parametrize("failure", [AttributeError, OSError(errno.EINVAL, "Invalid argument"), PermissionError()])
 def test_where_there_is_no_socketpair_it_is_a_pipe(monkeypatch, failure):
