@@ -4,8 +4,8 @@ Rules
 - Only the URL that is named is asked, and nothing is followed: a redirect is an answer like any other.
 - The report says what was measured: the warm-up is not counted, errors are counted by kind, and where this program itself was
   the limit, the report says so.
-- Exit status 0: there was an answer, if only until Ctrl-C or SIGTERM; 1: there was none; 2: wrong arguments; 128 + the signal's
-  number: a second signal, before all was told.
+- Exit status 0: there was an answer, if only until Ctrl-C or SIGTERM; 1: there was none, or stdout cannot be written; 2: wrong
+  arguments; 128 + the signal's number: a second signal, before all was told; 141: nobody reads stdout.
 
 Not here: asking and measuring (load.py), percentiles and bars (histogram.py).
 """
@@ -19,7 +19,7 @@ from ...base.application import run, takes_signals
 from ...base.errors import IceyError
 from ...base.loop import Loop
 from ...http.semantics.url import URL
-from ..cli.console import Console, Formatter, Parser, Trouble, printable, reason
+from ..cli.console import Console, Formatter, Parser, Trouble, print_out, printable, reason
 from ..cli.failures import INTERRUPTED
 from ..cli.netoptions import absolute
 from .histogram import BLOCKS, PLAIN, three_digits, time_text
@@ -51,20 +51,20 @@ with several of these, or with a generator written in C. --json has the part of
 the time as generator_load, and the verdict as generator_was_the_limit.
 
 Ctrl-C (or SIGTERM) ends it, and what was measured until then is told.
-Status 0: something was answered; 1: nothing was; 2: wrong arguments; 128 and
-the signal's number: a second one came before all was told.
+Status 0: something was answered; 1: nothing was, or stdout cannot be written;
+2: wrong arguments; 128 and the signal's number: a second one came before all
+was told; 141: nobody reads stdout.
 """
 
 
 def main(argv: Sequence[str], prog: str = "icey bench") -> int:
-    """Measures what `argv` says; returns the exit status. SystemExit after --help and for a wrong flag."""
+    """Measures what `argv` says; returns the exit status. SystemExit after --help, for a wrong flag, and without a reader."""
     options = _parser(prog).parse_args(argv)
     try:
-        load = _measure(options)
+        load = _measure(options, prog)
         if not load.measured.answers:
             raise Trouble(1, _nothing(load))
-        _write(_as_json(load, options) if options.json else _as_text(load, _marks()))
-        return 0
+        return print_out(prog, _as_json(load, options) if options.json else _as_text(load, _marks()))
     except Trouble as trouble:
         Console.of_process(prog).trouble(str(trouble))
         return trouble.status
@@ -72,8 +72,8 @@ def main(argv: Sequence[str], prog: str = "icey bench") -> int:
         return INTERRUPTED
 
 
-def _measure(options: argparse.Namespace) -> Load:
-    """Runs the load to its end, or to Ctrl-C or SIGTERM."""
+def _measure(options: argparse.Namespace, prog: str) -> Load:
+    """Runs the load to its end, or to Ctrl-C or SIGTERM. SystemExit: nobody can be told what is measured."""
     _make_room(options.connections)
     with _loop(options) as loop:
         try:
@@ -83,7 +83,9 @@ def _measure(options: argparse.Namespace) -> Load:
                 headers=_headers(options.header), body=_body(options.body), tls=_tls(options), timeout=options.timeout,
                 done=loop.stop)
             if not options.json:
-                _write(_announced(load, options))
+                status = print_out(prog, _announced(load, options))
+                if status:
+                    sys.exit(status)
             load.start()
         except (ValueError, TypeError) as wrong:
             raise Trouble(2, str(wrong)) from None
@@ -364,12 +366,3 @@ def _marks() -> str:
         return BLOCKS
     except (UnicodeError, LookupError):
         return PLAIN
-
-
-def _write(text: str) -> None:
-    try:
-        if sys.stdout is not None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-    except (OSError, ValueError):  # nobody reads it
-        Console.of_process("").abandon_out()

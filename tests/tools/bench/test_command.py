@@ -1,4 +1,5 @@
 """python3 -m icey bench: its report, its JSON, its exit status. What is counted, and from when, is test_load.py's."""
+import errno
 import functools
 import io
 import json
@@ -360,8 +361,27 @@ def test_closed_stdout_and_stderr(program, monkeypatch, tmp_path):
         pass
     monkeypatch.setattr(sys, "stdout", closed)
     monkeypatch.setattr(sys, "stderr", closed)
-    assert program("-n", "1") == 0
+    assert program("-n", "1", "--json") == 1
     assert bench.main(["a", "-H", "x"], "PROG") == 2
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["at its beginning", "at its end"])
+@pytest.mark.parametrize("error, status, told", [
+    (OSError(errno.ENOSPC, "No space left on device"), 1, "PROG: cannot write to stdout: No space left on device\n"),
+    (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, "")], ids=["full", "nobody reads"])
+def test_a_report_that_cannot_be_written_is_told(program, monkeypatch, capsys, error, status, told, flags):
+    """A result that was lost is not status 0."""
+    class Lost(io.StringIO):
+        def write(self, text):
+            raise error
+
+    program.serve()
+    monkeypatch.setattr(sys, "stdout", Lost())
+    try:
+        assert program("-n", "1", *flags) == status
+    except SystemExit as left:  # nothing was measured
+        assert left.code == status and not flags
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize("soft, hard, asked", [(1000, 1000, None), (131, 1000, 132), (131, 131, "Trouble")])
