@@ -81,6 +81,10 @@ def _print(prog: str, text: str) -> int:
     """Writes `text` to stdout; returns the exit status."""
     try:
         print(text, flush=True)
+    except UnicodeEncodeError:  # the program's name
+        from .tools.cli.console import print_out
+
+        return print_out(prog, text + "\n")
     except OSError as exc:
         from .tools.cli.console import not_printed
 

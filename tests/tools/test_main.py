@@ -1,4 +1,5 @@
 """python3 -m icey: finds the command, and says what there is."""
+import io
 import os
 import re
 import subprocess
@@ -88,6 +89,14 @@ def test_run_as_a_module_it_says_so(fake, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/anywhere/icey/__main__.py"])
     program.main(["fake"])
     assert fake == [([], "python3 -m icey fake")]
+
+
+def test_a_program_s_name_that_stdout_has_no_bytes_for_is_escaped(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/caf\xe9"])
+    with io.TextIOWrapper(io.BytesIO(), "ascii", "strict") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert program.main(["--help"]) == 0
+        assert out.buffer.getvalue().startswith(b"usage: caf\\xe9 COMMAND")
 
 
 def test_ctrl_c_while_a_command_starts_is_130_and_no_traceback(fake, monkeypatch):

@@ -72,11 +72,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def print_out(prog: str, text: str, file: Optional[TextIO] = None) -> int:
-    """Writes `text` to `file` (None: stdout). Returns the exit status: 0; 1 where that cannot be, which is told; 141 where
-    nobody reads it."""
+    """Writes `text` to `file` (None: stdout), what its encoding does not have escaped. Returns the exit status: 0; 1
+    where that cannot be, which is told; 141 where nobody reads it."""
     out = sys.stdout if file is None else file
     if out is None:
         return 0
+    text = _encodable(text, out)
     try:
         if isinstance(out, TextIOWrapper):  # which does not look at how much an unbuffered file has taken
             out.flush()
@@ -87,6 +88,15 @@ def print_out(prog: str, text: str, file: Optional[TextIO] = None) -> int:
         return 0
     except (OSError, ValueError) as exc:
         return not_printed(prog, out, exc)
+
+
+def _encodable(text: str, out: Any) -> str:
+    """`text`, what the encoding of `out` does not have escaped."""
+    encoding = getattr(out, "encoding", None) or "ascii"
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except (LookupError, UnicodeError):
+        return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def not_printed(prog: str, out: Any, exc: Exception) -> int:

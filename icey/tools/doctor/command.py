@@ -58,7 +58,7 @@ def main(argv: Sequence[str], prog: str = "icey doctor") -> int:
         text = json.dumps(found, indent=1) + "\n"
     else:
         text = table(found, _colourful())
-    return print_out(prog, _fit(text)) or (0 if found["ok"] else 1)
+    return print_out(prog, text) or (0 if found["ok"] else 1)
 
 
 def table(found: Dict[str, Any], colours: bool = False) -> str:
@@ -108,15 +108,6 @@ def _wrapped(text: str, indent: str, first: str = "") -> List[str]:
 
     lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
     return lines or [first.rstrip()]
-
-
-def _fit(text: str) -> str:
-    """`text`, what stdout's encoding does not have escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    try:
-        return text.encode(encoding, "backslashreplace").decode(encoding)
-    except (LookupError, UnicodeError):
-        return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _colourful() -> bool:

@@ -133,7 +133,7 @@ class Viewer:
         else:
             lines = self._lines(state)
             text = self._drawn(lines) if self._live else "".join(_cut(line, MOST_LINE) + "\n" for line in lines)
-        self._status = print_out(self._prog, _encodable(text))
+        self._status = print_out(self._prog, text)
         if self._live and not self._status:
             self._timer.start()
         else:
@@ -257,12 +257,6 @@ def _cut(line: str, width: int) -> str:
     while columns(line) >= width:
         line = line[:-1]
     return line + "\u2026"
-
-
-def _encodable(text: str) -> str:
-    """`text`, with escapes in it for what stdout has no bytes for."""
-    coding = getattr(sys.stdout, "encoding", None) or "ascii"
-    return text.encode(coding, "backslashreplace").decode(coding)
 
 
 def _is_terminal() -> bool:

@@ -108,6 +108,12 @@ def test_columns_of_a_text(text, width, light, monkeypatch):
     assert columns(text) == width
 
 
+def test_what_stdout_has_no_bytes_for_is_escaped():
+    with io.TextIOWrapper(io.BytesIO(), "ascii", "strict") as out:
+        assert console.print_out("PROG", "caf\xe9 \udcff\n", out) == 0
+        assert out.buffer.getvalue() == b"caf\\xe9 \\udcff" + os.linesep.encode()
+
+
 def test_an_abandoned_stdout_takes_everything(tmp_path):
     with open(str(tmp_path / "out"), "w+b") as out:
         out.write(b"before")
