@@ -536,8 +536,10 @@ def _catch(supervisor: Supervisor) -> Callable[[], None]:
     for number in asked:
         if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGCHLD:  # what nohup and a script's & set stays
             before[number] = signal.signal(number, caught)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])  # who started us may have: no end would be heard of
 
     def restore() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked & {signal.SIGCHLD})
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

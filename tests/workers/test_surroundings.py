@@ -93,6 +93,24 @@ def test_a_unix_sockets_file_stays_over_a_reload_and_goes_at_the_end(service):
     assert not path.exists()
 
 
+BLOCKING = MAIN.replace("import sys, icey\n", """import signal, sys, icey
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+""").replace("sys.exit(", "status = (") + """print("blocked", signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+sys.exit(status)
+"""
+
+
+def test_who_has_started_it_with_sigchld_blocked(service):
+    """As some programs leave it to what they run: the ends of workers are heard of all the same."""
+    running = service(main=BLOCKING)
+    pid = sorted(running.pids())[0]
+    os.kill(pid, signal.SIGKILL)
+    running.program.expect("worker %d was killed by SIGKILL; another takes its place" % pid)
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    assert "blocked True" in running.program.said
+
+
 @pytest.mark.slow  # the short form is that of `serve --workers --cert`
 @pytest.mark.needs("ssl")
 def test_a_renewed_certificate_is_that_of_the_next_generation(service, tmp_path):
