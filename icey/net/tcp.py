@@ -63,7 +63,7 @@ class TCPSocket(Stream):
         """Connects to a host and port, an Address, or a Unix socket ("unix:/path").
 
         A name is looked up, and its addresses are tried 250 ms apart, or as soon as the one before failed, until one connects
-        (RFC 8305); `peer` is then that one. timeout: seconds, for all of it together. Failure is told as on_error(sock, exc),
+        (RFC 8305); `peer` is then that one. timeout: seconds, for all of it. Failure is told as on_error(sock, exc),
         then on_close: a ConnectError with each attempt in `.attempts`, or the ResolveError of a name that has no address.
         proxy: "socks5://[user:password@]host[:port]", or socks5h, which looks names up there (see SocksProxy in socks.py).
         StateError when it was connected already.
@@ -92,18 +92,17 @@ class TCPSocket(Stream):
             sock = socket.socket(target.family, socket.SOCK_STREAM)
             self.use_socket(sock, CONNECTING)
             error = sock.connect_ex(target.sockaddr())
-        except OSError as exc:  # no descriptor; a scope that is no interface
+            if not error:
+                self.loop.call_soon(self.connected)
+            elif error in IN_PROGRESS and not (target.family == AF_UNIX and error == errno.EAGAIN):  # its backlog is full
+                self.update_interest()
+            else:
+                self.loop.call_soon(self._connect_failed, failure_of(error))
+        except OSError as exc:  # no descriptor, or none for the poller; a scope that is no interface
             self._connect_failed(exc)
-            return
-        if not error:
-            self.loop.call_soon(self.connected)
-        elif error in IN_PROGRESS and not (target.family == AF_UNIX and error == errno.EAGAIN):  # its backlog is full
-            self.update_interest()
-        else:
-            self.loop.call_soon(self._connect_failed, failure_of(error))
 
     def set_no_delay(self, on: bool = True) -> None:
-        """TCP_NODELAY: small sends go at once. Nothing happens on a Unix socket."""
+        """TCP_NODELAY: small sends go at once. Nothing on a Unix socket."""
         self.set_option("set_no_delay", socket.IPPROTO_TCP, socket.TCP_NODELAY, on)
 
     def set_keep_alive(self, on: bool = True) -> None:

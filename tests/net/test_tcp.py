@@ -272,6 +272,22 @@ def test_no_descriptor_for_the_socket_is_connect_error(loop, monkeypatch):
     assert seen[0][1].errno == errno.EMFILE
 
 
+def test_a_poller_that_takes_no_more_is_connect_error(loop, monkeypatch):
+    """As select() with its 512 descriptors, or 1024: a socket that nobody watches would never be told of, nor freed."""
+    def full(*arguments):
+        raise OSError(errno.EMFILE, "select() takes no more")
+    client = icey.TCPSocket(loop)
+    seen = watch(client, "connect", "error", "close")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(loop.poller, "register", full)
+        client.connect("127.0.0.1", server.getsockname()[1])
+        monkeypatch.undo()
+        assert seen == []
+        loop.run()
+    assert names(seen) == ["error", "close"] and client.sock.fileno() < 0
+    assert str(seen[0][1]).endswith("select() takes no more")
+
+
 class Connecting(ScriptedSocket):
     """A socket that is connecting until the test unstalls it."""
 
