@@ -23,7 +23,7 @@ from stat import S_ISSOCK
 from ...net.address import Address, encoded
 from ...net.listener import TCPListener
 from ...net.networks import Networks
-from .console import Trouble
+from .console import Trouble, reason
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ def addresses_of(host: str, port: int, flag: str = "--port") -> List[Address]:
     try:
         found = socket.getaddrinfo(encoded(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
         hint = "; the port goes into %s" % flag if host.rpartition(":")[2].isdigit() else ""
-        raise Trouble(1, "cannot find the address of %r: %s%s" % (host, reason, hint)) from None
+        raise Trouble(1, "cannot find the address of %r: %s%s" % (host, reason(error), hint)) from None
     return [Address.from_sockaddr(sockaddr) for *_, sockaddr in found]
 
 
@@ -221,11 +220,24 @@ def tls_of(options: argparse.Namespace) -> Any:
     try:
         return tls.server_context(options.cert, options.key) if options.cert else _self_signed(tls, options.bind)
     except OSError as error:  # a TLSError says itself which file
+        if options.self_signed:  # there is no place for its files, which OpenSSL reads
+            raise Trouble(1, "cannot make a certificate: %s" % reason(error)) from None
         for name in (options.cert, options.key):
             if name and not os.path.isfile(name):
-                raise Trouble(2, "%r is %s" % (name, "no file" if os.path.exists(name) else "not there")) from None
-        hint = "" if options.key or options.self_signed else "; --key FILE, where the key is not in it"
+                raise Trouble(2, "%r is %s" % (name, missing(name) or "no file")) from None
+        if error.filename:
+            raise Trouble(2, "cannot read %s: %s" % (error.filename, reason(error))) from None
+        hint = "" if options.key else "; --key FILE, where the key is not in it"
         raise Trouble(2, str(error) + hint) from None
+
+
+def missing(path: str) -> str:
+    """Why nothing is found at `path`, "" where something is."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return "not there" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "out of reach: %s" % reason(error)
+    return ""
 
 
 def renewed(options: argparse.Namespace, tls: Any) -> Any:

@@ -25,7 +25,7 @@ from ...http.server.accesslog import FORMATS, AccessLog
 from ...http.server.server import Server
 from ..cli.console import Formatter, Parser, Trouble
 from ..cli.failures import INTERRUPTED
-from ..cli.listening import Hosts, addresses_of, listen, port_number, reached, renewed, tls_of, worker_count
+from ..cli.listening import Hosts, addresses_of, listen, missing, port_number, reached, renewed, tls_of, worker_count
 from ..cli.serving import Inspected, add_inspect, announce, log_line, serve_by_workers, serve_on, stopping, tell
 from .sitefiles import SiteFiles
 
@@ -214,7 +214,7 @@ def _files(options: argparse.Namespace, folder: str) -> Any:
             folder, spa=options.spa, listing=not options.no_listing, hidden=options.hidden,
             follow_symlinks=options.follow_symlinks, cache_control=options.cache_control, headers=headers, **more)
     except OSError:
-        raise Trouble(2, "%r is %s" % (folder, "not a folder" if os.path.exists(folder) else "not there")) from None
+        raise Trouble(2, "%r is %s" % (folder, missing(folder) or "not a folder")) from None
     except ValueError as wrong:
         raise Trouble(2, str(wrong)) from None
 

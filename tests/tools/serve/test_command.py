@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -478,6 +479,32 @@ def test_a_mistake_is_one_line(arguments, status, text, capsys):
     out, err = capsys.readouterr()
     assert (left, out) == (status, "")
     assert err == "PROG: %s\n" % text if text else re.fullmatch("PROG: .+\n", err)
+
+
+@pytest.mark.needs("ssl", "unix")
+def test_what_cannot_be_reached_is_not_said_to_be_missing(site, tmp_path, capsys):
+    """As a folder of certificates, which is the administrator's: the system's reason is told."""
+    loop, why = str(tmp_path / "loop"), os.strerror(errno.ELOOP)
+    os.symlink("loop", loop)
+    assert serve.main([str(site), "0", "--cert", loop], "PROG") == serve.main([loop, "0"], "PROG") == 2
+    assert capsys.readouterr().err == ("PROG: %r is out of reach: %s\n" % (loop, why)) * 2
+
+
+@pytest.mark.needs("ssl")
+def test_a_certificate_that_may_not_be_read(site, monkeypatch, capsys):
+    def refuse(cert, key):
+        raise PermissionError(errno.EACCES, "Permission denied", cert)
+
+    monkeypatch.setattr(icey.tls, "server_context", refuse)
+    assert serve.main([str(site), "0", "--cert", __file__], "PROG") == 2
+    assert capsys.readouterr().err == "PROG: cannot read %s: Permission denied\n" % __file__
+
+
+@pytest.mark.needs("ssl")
+def test_without_a_place_for_a_certificate_of_its_own(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert serve.main([str(site), "0", "--self-signed"], "PROG") == 1
+    assert capsys.readouterr().err == "PROG: cannot make a certificate: %s\n" % os.strerror(errno.ENOENT)
 
 
 @pytest.mark.needs("ssl")
