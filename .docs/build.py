@@ -41,7 +41,8 @@ sys.path.insert(0, str(ROOT))
 import icey  # noqa: E402
 
 DOORS = ("icey", "icey.http", "icey.mqtt", "icey.hosts", "icey.workers")  # packages whose names are looked up lazily
-MORE = ("icey.net.tls", "icey.tools.testing", "icey.tools.inspect", "icey.tools.vendor", "icey.tools.doctor")
+MORE = ("icey.net.tls", "icey.http.server.wsgi", "icey.tools.testing", "icey.tools.inspect", "icey.tools.vendor",
+        "icey.tools.doctor")
 TABLES = ("STATES", "MOVES")  # of states: for whoever reads the code
 GUIDE = ("tasks", "server", "workers", "websocket", "streaming", "client", "sockets", "pipelines", "processes", "mqtt",
          "embedding", "vendoring", "contracts", "limits", "types", "platforms", "commands", "working")
@@ -339,7 +340,7 @@ def build(out):
     """Writes the site into the folder `out`."""
     shown = homes()
     for door, name, value in public_names():
-        _CALLED["%s.%s" % (home_of(door, value), name_of(name, value))] = "%s.%s" % (door, name)
+        _CALLED.setdefault("%s.%s" % (home_of(door, value), name_of(name, value)), "%s.%s" % (door, name))  # DOORS come first
     doors = sorted({door for door, _, value in public_names() if home_of(door, value) != door})
     reference = sorted({*DOORS, *MORE, *shown})
     made = pages(reference)

@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.join(os.path.dirname(HERE), "icey")
 SNAPSHOT = os.path.join(HERE, "signatures.txt")
 HEADING = "    extension:"
-MODULES = ["net/tls.py"]  # public as modules: icey.tls
+MODULES = {"icey.tls": "net/tls.py", "icey.http.wsgi": "http/server/wsgi.py"}  # public as modules
 SPECIAL = {"__init__", "__call__", "__iter__", "__len__", "__getitem__", "__setitem__", "__delitem__", "__contains__",
            "__enter__", "__exit__", "__eq__", "__hash__", "__bool__"}
 INNER = {"MOVES", "STATES"}  # tables of states
@@ -211,8 +211,8 @@ def listing(folder, is_extension):
         for name, path in homes[title]:
             yield from of_name(source, path, name, public, is_extension)
             yield ""
-    for path in MODULES:
-        yield from ["icey." + path.rpartition("/")[2][:-3], ""]
+    for title, path in MODULES.items():
+        yield from [title, ""]
         for name, node in sorted(source.file(path)[2].items()):
             if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not name.startswith("_") and (path, name) not in public:
                 yield from of_name(source, path, name, public, is_extension)

@@ -1,13 +1,13 @@
 """HTTP/1.1 and WebSocket, both sides.
 
     Server Exchange Request Response Headers Responder       a server; what a handler gets is the Exchange
-    StaticFiles WSGI FormParser AccessLog Health Metrics     slots for it
+    StaticFiles WSGI FormParser AccessLog Health Metrics     slots for it; wsgi.serve
     Client fetch ClientConnection MultipartEncoder           a client: with a pool, blocking, step by step
     WebSocket broadcast WebSocketCore Reconnecting           WebSocket; one that comes back
     EventSource SseAdapter MultipartAdapter ChunkedAdapter   events and answers that go on
     BasicAuth DigestAuth Cookie CookieJar Proxy URL          what goes with requests
 
-Names are looked up when they are first used; importing does nothing else. `dir(icey.http)` has all.
+Names are looked up when first used; importing does nothing else. `dir(icey.http)` has all.
 """
 
 from ..base.lazy import lazy as _lazy
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .semantics.url import URL as URL
     from .semantics.urlencoded import parse_urlencoded as parse_urlencoded
     from .semantics.urlencoding import urlencode as urlencode
+    from .server import wsgi as wsgi
     from .server.accesslog import AccessLog as AccessLog
     from .server.connection import ServerConnection as ServerConnection
     from .server.exchange import Exchange as Exchange
@@ -111,6 +112,7 @@ _HOME = {
     "streaming.adapters": "ChunkedAdapter EventPacket MultipartAdapter SseAdapter",
     "streaming.clientends": "ClientSink ClientSource",
     "streaming.sources": "ExchangeSource WebSocketSink WebSocketSource",
+    "": "server.wsgi",
 }
 _LEFT_OUT: "dict[str, str]" = {}
 if not TYPE_CHECKING:  # checkers read the imports above, and name what is misspelt

@@ -2,6 +2,7 @@
 
     server.on_request += WSGI(app)                                          # app(environ, start_response)
     server.on_request += WSGI(app, threads=16, trusted=["127.0.0.1"])       # behind a proxy on this machine
+    serve(app, "127.0.0.1", 8000)                                           # the same with a loop and a server of its own
 
 Two worlds: the application runs on the threads of a ThreadPool, everything else on the loop. The loop reads a request whole
 before a thread has it, and sends what the thread made, so that a slow client holds neither a thread nor the loop:
@@ -24,19 +25,24 @@ import errno
 import io
 
 from ...base import log
+from ...base.application import run
 from ...base.debug import code_of, place
 from ...base.errors import HttpError, StateError, TooLarge
+from ...base.loop import Loop
 from ...base.threadpool import ThreadPool
 from .answerstream import WHOLE
 from .exchange import PLAIN_TEXT
+from .server import Server
 from .wsgicall import Call
 from .wsgienviron import Environs
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Optional, Union
+    from typing import Any, Iterable, Optional, Tuple, Union
 
-    from ...base.loop import Loop
+    from ...base.limits import Limits
+    from ...net.address import Address
+    from ...net.listener import TCPListener
     from ...net.networks import Networks
     from .exchange import Exchange
     from .wsgicall import Application
@@ -116,12 +122,12 @@ class WSGI:
         length = exchange.request.headers.get("content-length", "0")
         if self._max_body is not None and len(length) < 20 and int(length) > self._max_body:
             raise TooLarge("body over %d bytes" % self._max_body)
-        body = Body(self._spool, self._max_body)
+        body = _Body(self._spool, self._max_body)
         exchange.on_close += lambda exchange: body.drop()
         exchange.on_complete += lambda exchange: self._received(exchange, body)
         exchange.on_payload += body.add
 
-    def _received(self, exchange: Exchange, body: Body) -> None:
+    def _received(self, exchange: Exchange, body: _Body) -> None:
         """The body is here; meanwhile others may have taken the places."""
         pool = self.pool
         if pool is None or pool.closing or self._is_full(pool):
@@ -147,7 +153,29 @@ class WSGI:
         exchange.respond(503, b"503 Service Unavailable: too many requests wait\n", PLAIN_TEXT, [("Retry-After", RETRY_AFTER)])
 
 
-class Body:
+def serve(
+    app: Application,
+    where: Union[str, Address, TCPListener, Tuple[str, int]] = "127.0.0.1:8000",
+    port: Optional[int] = None,
+    *,
+    tls: Any = None,
+    limits: Optional[Limits] = None,
+    grace: float = 10.0,
+    **options: Any,
+) -> Optional[int]:
+    """Serves `app` until SIGINT or SIGTERM, on a Loop and a Server of its own; returns and raises as `icey.run`.
+
+    where, port, tls, limits: as of a Server. grace: seconds that requests under way then have. options: as of WSGI.
+    """
+    slot = WSGI(app, **options)
+    with Loop() as loop:
+        server = Server(loop, where, port, tls=tls, limits=limits)
+        server.on_request += slot
+        server.start()
+        return run(loop, server, grace=grace)
+
+
+class _Body:
     """A request's body as it comes: in memory, past `spool` bytes in a temporary file. `size`: bytes so far."""
 
     __slots__ = ("size", "_file", "_spool", "_most", "_spooled")

@@ -613,3 +613,32 @@ def test_head_of_nobody_knows_what_length_says_none(wsgi):
     answer = wsgi.serve(answers([])).get(method="HEAD")
     assert answer.status == 200 and "content-length" not in answer
     wsgi.idle()
+
+
+# a server of its own
+
+def test_serve_has_a_loop_and_a_server_of_its_own_until_that_is_closed(monkeypatch):
+    told = []
+
+    def run(loop, server, **options):
+        def done(answer, error):
+            told.append((error, answer and (answer.status, answer.body)))
+            client.close()
+            server.close()
+
+        told.append((loop, options))
+        client = icey.http.Client(loop)
+        client.request("GET", "http://%s/" % server.address, done=done)
+        return icey.run(loop, server, **options)
+
+    monkeypatch.setattr(icey.http.wsgi, "run", run)
+    assert icey.http.wsgi.serve(answers([b"Hello"]), "127.0.0.1", 0, threads=1, grace=3.0) is None
+    (loop, options), said = told
+    assert loop.closed and options == {"grace": 3.0} and said == (None, (200, b"Hello"))
+
+
+@pytest.mark.parametrize("given, error", [
+    ({"threads": 0}, ValueError), ({"thread": 1}, TypeError), ({"port": 8000}, TypeError)])
+def test_serve_refuses_what_its_parts_refuse(given, error):
+    with pytest.raises(error):
+        icey.http.wsgi.serve(answers([b""]), ("127.0.0.1", 0), **given)
