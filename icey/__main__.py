@@ -101,14 +101,15 @@ def _wrong(prog: str, text: str) -> int:
 
 
 def _settle() -> None:
-    """What stderr could not take is dropped: Python would try it again when it exits, and make 120 of the exit status."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-    except (OSError, ValueError):
-        from .tools.cli.console import abandon
+    """What stdout and stderr could not take is dropped: Python would try again at its end, and make 120 of the status."""
+    for file in (sys.stdout, sys.stderr):
+        try:
+            if file is not None:
+                file.flush()
+        except (OSError, ValueError):
+            from .tools.cli.console import abandon
 
-        abandon(sys.stderr)
+            abandon(file)
 
 
 def _prog() -> str:

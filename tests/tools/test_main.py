@@ -152,6 +152,23 @@ def test_the_exit_status_is_the_same_where_nobody_reads_what_is_wrong(arguments,
     assert done.returncode == status
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_could_not_be_written_is_not_tried_again_at_the_exit(fake, monkeypatch, name):
+    """As the first line of `serve`, which goes on without a reader: Python would make 120 of the exit status."""
+    def main(argv, prog):
+        full.write("Serving\n")
+        with pytest.raises(OSError):
+            full.flush()
+        return 0
+
+    monkeypatch.setattr(sys.modules["icey.tools.fake"], "main", main)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, name, full)
+        assert program.main(["fake"]) == 0
+        full.flush()
+
+
 def test_a_command_that_a_copy_was_made_without_is_said_how_to_add(monkeypatch, capsys):
     monkeypatch.setitem(program.LEFT_OUT, "icey vendor . --only %s", "frob nicate")
     assert program.main(["frob"]) == 2
