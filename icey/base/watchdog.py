@@ -1,7 +1,4 @@
-"""Watchdog: one timer for a deadline that moves. It looks when the deadline is due, and sleeps on if that has moved.
-
-One for the whole package: of connecting, closing, answering, pinging.
-"""
+"""Watchdog: one timer for a deadline that moves. It looks when the deadline is due, and sleeps on if that has moved."""
 
 from __future__ import annotations
 
@@ -86,10 +83,12 @@ class Watchdog:
         self._timer = None
         self.at = NEVER
         due = self._due()
-        if due is not None and due > self.loop.now:
-            self._moved(due)
+        if due is None:
+            return
+        self._moved(due)  # before looking, which may move it
+        if due > self.loop.now:
             self._sleep(due)
-        elif due is not None:  # it is judged behind the calls of this turn: what a thread has found out may be among them
+        else:  # it is judged behind the calls of this turn: what a thread has found out may be among them
             self._judging = True
             self.loop.soon(self._judge)
 

@@ -85,6 +85,14 @@ def test_what_held_the_loop_before_it_moved_on_is_forgotten(watched):
     assert watched.events == [("look", 12.0), ("fall", 12.0)]
 
 
+def test_what_looking_brings_is_later_than_what_held_the_loop(watched):
+    watched.wait(1.0)
+    watched.seen = 70.0
+    watched.holds(60.0)
+    watched.wait(200.0)
+    assert watched.events == [("look", 61.0), ("look", 70.0), ("fall", 70.0)]
+
+
 def test_short_turns_count(watched):
     for _ in range(10):
         watched.holds(0.04)

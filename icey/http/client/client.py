@@ -195,10 +195,11 @@ class Client(Handle):
         return None if first == NEVER else first
 
     def _look(self) -> None:
-        """Takes what has come of the answers that seem late."""
+        """Takes what has come of the answers that seem late, and ends the calls that are: `judged` has all that is added."""
         for call in tuple(self.calls):
             if call.judged <= self.loop.now:
                 call.look()
+        self._end_late()
 
     def _end_late(self) -> None:
         """Ends the calls that are late."""

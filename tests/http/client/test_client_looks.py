@@ -87,6 +87,24 @@ def test_time_in_which_a_slot_held_the_loop_does_not_count(raw, clock, loop):
     assert call.answer().body == b"hello"
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+def test_what_a_call_lost_is_added_once(raw, clock, loop, calls):
+    made = [raw.get(timeout=3.0 + i) for i in range(calls)]
+    for _ in made:
+        raw.accept().request()
+    loop.call_soon(clock.advance, 1000.0)
+    raw.turn(3)
+    raw.wait(2.9)
+    assert not made[0].over
+    raw.wait(0.2)
+    made[0].error(Deadline)
+    raw.wait(0.7)
+    assert [call.over for call in made[1:]] == [False] * (calls - 1)
+    raw.wait(0.3)
+    for call in made[1:]:
+        call.error(Deadline)
+
+
 def test_each_call_gets_back_what_it_lost(raw, clock, loop):
     first = raw.get(timeout=3.0)
     raw.accept().request()
