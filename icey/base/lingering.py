@@ -52,7 +52,7 @@ class LingeringClose(StreamProtocol):
         return None if limit is None else max(self._since, taken) + limit
 
     def sweep(self, now: float) -> None:
-        """Ends it where it is over; for who looks at many from time to time."""
+        """Ends it where it is over; for who sweeps."""
         due = self.due()
         if due is not None and now >= due:
             self.stream.look()

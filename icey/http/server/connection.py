@@ -661,8 +661,9 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
         return self.stamp == stamp and self._state is state
 
     def forgive(self, seconds: float) -> None:
-        """A slot held the loop for that long: it does not count against the client."""
-        self.stamp += seconds
+        """A slot held the loop for that long: it is not the client's time, but that of an answer."""
+        if self.exchange is None or self.intake == FLOWING:
+            self.stamp = min(self.stamp + seconds, self.loop.now)
         self.stream.taken_at += seconds
         if self._lingering is not None:
             self._lingering.forgive(seconds)
@@ -715,10 +716,10 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
             if self._idle():
                 if self._corked or self.stream.outstanding:
                     self._begin_closing()
-                else:  # nothing is on its way to the client, so nothing is lost by not lingering
+                else:  # nothing is on its way, so nothing is lost by not lingering
                     self._state = CLOSING
                     if not self.loop.closed:
-                        self.stream.shutdown()  # told now: the turn may have many more to look at, and closes them at its end
+                        self.stream.shutdown()  # told now: the turn closes it at its end
                     self.stream.close()
 
     def give_up(self) -> None:

@@ -154,6 +154,29 @@ def test_milliseconds_are_what_the_answer_took():
     assert site.lines[0].endswith(" 200 0 250.0ms\n")
 
 
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_so_they_are_where_the_loop_was_held(body):
+    def begin(exchange):
+        exchange.loop.call_later(3.0, exchange.respond)
+
+    with Site(begin) as site:
+        with socket.create_connection(("127.0.0.1", site.server.address.port)) as client:
+            for before, behind in ((0.6, 0.0), (0.0, 5.0)):
+                site.loop.call_soon(site.clock.advance, before)
+                site.turn()
+                site.clock.advance(0.3)
+                client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                while not site.server.connections or site.server.connections[0].exchange is None:
+                    site.turn()
+                site.clock.advance(0.9)
+                site.turn()
+                site.loop.call_soon(site.clock.advance, behind)
+                site.turn()
+                site.clock.advance(max(0.0, 2.1 - behind))
+                site.turn()
+    assert [line.rpartition(" ")[2] for line in site.lines] == ["3000.0ms\n", "5900.0ms\n"]
+
+
 def test_the_date_is_made_once_a_second():
     seconds = iter([NOON, NOON + 0.9, NOON + 1.0])
     with Site(hello, wall=lambda: next(seconds)) as site:
