@@ -437,13 +437,14 @@ class Supervisor(Handle):
         every = timer.interval or 0.0
         late = now - self._ticked - 2 * every
         self._ticked = now
-        for child in list(self.children.values()):
-            self._heard(child)  # before it is judged
-            if late > 0:  # we were held, or stopped: so were they
+        if late > 0:  # we were held, or stopped: so were they
+            for child in self.children.values():
                 child.beat += late
                 child.begun += late
                 child.ready = None if child.ready is None else child.ready + late
                 child.due = None if child.due is None else child.due + late
+        for child in list(self.children.values()):
+            self._heard(child)  # before it is judged; behind the above, what is heard now is not later than now
             self._judge(child, now)
         notifier = self._notifier
         if notifier.watchdog is not None and now - self._told >= notifier.watchdog / 2:

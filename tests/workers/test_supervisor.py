@@ -386,6 +386,16 @@ def test_while_the_parent_was_stopped_so_were_they(running):
     assert running.signals == []
 
 
+def test_one_that_hangs_since_then_is_killed_none_the_less(running):
+    running.say(worker.ALIVE, 100, 101)
+    running.clock.advance(1000.0)
+    running.turn()
+    for _ in range(int(GRACE + 1.25) * 4):
+        running.say(worker.ALIVE, 101)
+        running.wait(0.25, alive=False)
+    assert running.signals == [(100, signal.SIGKILL)]
+
+
 # SIGHUP
 
 def test_a_reload_stops_the_old_when_all_the_new_are_ready(running):
