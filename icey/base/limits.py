@@ -1,9 +1,9 @@
 """Limits: every number a user may tune, in one table.
 
-The README's table is made from `Limits.table()`. A field is a time in seconds (None switches that deadline off) or a
-size or count (None: no bound).
+The README's table is made from `Limits.table()`. A field is a time in seconds (None, or infinity: no deadline) or a size
+or count (None: no bound).
 
-Not here: constants nobody should need to tune (batch sizes, grammar caps); they stand beside the code they serve.
+Not here: constants that nobody needs to tune; they stand beside the code they serve.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Limits:
     def __init__(self, **overrides: Any) -> None:
         for name, default, unit, _ in _TABLE:
             value = overrides.pop(name, default)
+            if unit == "s" and value == float("inf"):
+                value = None
             _check(name, value, unit)
             object.__setattr__(self, name, value)
         if overrides:

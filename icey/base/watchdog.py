@@ -20,8 +20,8 @@ class Watchdog:
     once more. Time in which a slot held the loop, since the deadline moved on last, is added to it: that does not count against
     the peer. A watchdog never keeps its loop running. After `fall()` it sleeps until `watch()`.
 
-    `at`: when it looks next, in the loop's time; NEVER while nothing is waited for. Who knows a deadline compares it with `at`,
-    and calls `wake_by(due)` where the deadline is before that.
+    `at`: when it looks next, in the loop's time; NEVER while nothing is waited for. Who knows an earlier deadline calls
+    `wake_by(due)`.
     """
 
     __slots__ = ("loop", "at", "_due", "_fall", "_look", "_timer", "_told", "_held", "_held_then", "_judging")

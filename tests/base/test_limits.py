@@ -95,6 +95,15 @@ def test_None_switches_a_limit_off_but_for_the_water_marks(name):
         assert getattr(Limits(**{name: None}), name) is None
 
 
+def test_an_infinite_time_is_None():
+    for name, _, unit, _ in Limits.table():
+        if unit == "s":
+            assert Limits(**{name: float("inf")}) == Limits(**{name: None})
+        else:
+            with pytest.raises(ValueError, match=name):
+                Limits(**{name: float("inf")})
+
+
 def test_low_water_is_not_above_high_water():
     assert Limits(low_water=5, high_water=5).low_water == 5
     with pytest.raises(ValueError, match="low_water 6 is above high_water 5"):
