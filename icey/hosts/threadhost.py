@@ -133,7 +133,7 @@ class ThreadHost:
         try:
             if not self.alive or not loop.post(call.begin):
                 raise _over("call")
-            if not call.over.wait(timeout) and call.claim():
+            if not call.over.wait(_waitable(timeout)) and call.claim():
                 raise TimeoutError("call: %r has not returned within %g s" % (fn, timeout or 0.0))
             call.over.wait()
         finally:
@@ -184,7 +184,7 @@ class ThreadHost:
     def _join(self, timeout: Optional[float]) -> bool:
         """False: the thread has not ended within `timeout` seconds."""
         thread = self._thread
-        if self.alive and not self._over.wait(timeout):
+        if self.alive and not self._over.wait(_waitable(timeout)):
             return False
         with self._joins:
             if thread is not None:
@@ -303,6 +303,11 @@ def _wind_down(handle: Handle, grace: float) -> None:
         handle.unref()
     elif getattr(handle, "reusable", False) or any(hasattr(kind, event) for event in ENDLESS):
         handle.close()  # `reusable`: a client's connection that is idle
+
+
+def _waitable(timeout: Optional[float]) -> Optional[float]:
+    """What a lock can wait for at most, where that is less: on Windows 49 days."""
+    return None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
 
 
 def _over(verb: str) -> StateError:

@@ -187,6 +187,14 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_begun(host):
     assert begun == []
 
 
+@pytest.mark.parametrize("seconds", [1e12, 1e300])
+def test_a_time_that_no_lock_can_wait_for(debug, seconds):
+    host = ThreadHost(debug=debug).start()
+    assert host.call(lambda: 7, timeout=seconds) == 7
+    host.stop(seconds)
+    assert not host.alive
+
+
 def test_what_a_call_raises_after_its_timeout_goes_to_on_error(host):
     host.call(setattr, host.loop, "slow_limit", 60.0)
     release, begun, told = threading.Event(), threading.Event(), []
