@@ -19,6 +19,7 @@ from . import log
 from .emitter import require_loop
 from .handle import Handle
 from .lazy import left_out
+from .timer import seconds
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ def run(loop: Loop, *closables: Any, grace: float = 10.0, inspect: Optional[str]
     since the one before.
     inspect: "HOST:PORT", or a port of loopback, at which a page shows what the loop does meanwhile; its URL is logged. OSError:
     it cannot listen there; ValueError: that is no address; ImportError: the inspector, or what it needs, is not here.
-    TypeError: something among `closables` cannot be closed.
+    TypeError: something among `closables` cannot be closed; TypeError or ValueError: `grace` is no time.
     """
     require_loop("icey.run", loop)
     for closable in closables:
         if not (callable(getattr(closable, "close", None)) or takes(getattr(type(closable), "stop", None), "drain")):
             raise TypeError("icey.run(loop, *closables): what is to be closed has a close(), unlike %r" % (closable,))
-    ending = Ending(loop, closables, grace)
+    ending = Ending(loop, closables, seconds(grace, "grace"))
     inspector = _inspected(loop, inspect)
     restore = _catch(loop, ending)
     try:

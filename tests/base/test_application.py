@@ -247,6 +247,13 @@ def test_a_second_signal_stops_now(loop, clock):
     assert not server.closed
 
 
+@pytest.mark.parametrize("grace, kind", [
+    (float("inf"), ValueError), (float("nan"), ValueError), (-1, ValueError), ("5", TypeError)])
+def test_a_grace_that_is_no_time_is_refused_before_a_signal_needs_it(loop, grace, kind):
+    with pytest.raises(kind, match="grace must be a"):
+        icey.run(loop, grace=grace)
+
+
 @signals
 def test_a_closable_that_never_closes_is_given_up_after_grace(loop, clock):
     server = Drains(loop, 3600.0)
