@@ -1,7 +1,7 @@
 """python3 -m icey inspect URL: the picture of an inspector in a terminal, as a page of text, each second anew.
 
 Rules
-- A terminal is drawn over; anything else gets the picture once, as does --once; --json gives what the inspector said.
+- A terminal is drawn over; anything else, and a dumb one, gets the picture once, as does --once; --json gives the whole of it.
 - Text of the program is made printable, and cut to the width of the terminal; a page ends where the terminal does.
 - What is asked need not be an inspector: whatever it answers is a page of text, or one line that says what is wrong.
 - Exit status 0: seen, or ended by Ctrl-C; the others are those of tools/cli/failures.py.
@@ -260,8 +260,9 @@ def _cut(line: str, width: int) -> str:
 
 
 def _is_terminal() -> bool:
+    """Whether stdout is one that can be drawn over."""
     try:
-        return sys.stdout is not None and sys.stdout.isatty()
+        return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:  # closed
         return False
 

@@ -101,6 +101,7 @@ def told():
 def out(monkeypatch):
     """Makes stdout a Screen."""
     monkeypatch.setattr(command, "EVERY", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
 
     def screen(size=None, broken=None):
         made = Screen(size, broken)
@@ -257,6 +258,13 @@ def test_nobody_reads_it(out, told, capsys):
         out(size, BrokenPipeError())
         assert main([told(lambda n: whole(PICTURE)).url]) == 141
         assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_that_cannot_be_drawn_over_gets_it_once(monkeypatch, out, told):
+    screen = out((80, 24))
+    monkeypatch.setenv("TERM", "dumb")
+    assert main([told(lambda n: whole(PICTURE)).url]) == 0
+    assert "prog.py" in screen.getvalue() and "\x1b" not in screen.getvalue()
 
 
 def test_without_a_stdout(monkeypatch, out, told):
