@@ -231,6 +231,8 @@ class Stream(Handle):
         region = FileRegion(file, offset, count, close, done)
         queued = False
         try:
+            if done is not None:
+                require_callable(done, "done")
             queued = not (self.link != UP or self.output or self.phase) or self._may_queue()
         finally:
             if not queued:

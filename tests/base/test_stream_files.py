@@ -49,6 +49,17 @@ def test_a_region_of_a_file_is_sent(pair, file):
     assert file.closed
 
 
+@pytest.mark.parametrize("close", [True, False])
+def test_a_done_that_cannot_be_called_is_TypeError_at_once(pair, file, close):
+    stream, peer = pair
+    with pytest.raises(TypeError, match="done must be callable, not 7"):
+        stream.write_file(file, 0, 10, close, 7)
+    assert file.closed is close and not stream.unsent
+    stream.send(b"goes on")
+    stream.close()
+    assert peer.read_all() == b"goes on"
+
+
 def test_what_the_kernel_takes_at_once_is_out(loop, file):
     stream, sock = scripted(loop)
     done = []

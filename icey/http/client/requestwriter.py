@@ -20,7 +20,7 @@ Not here: the kinds of sources, and how a body is framed (http1/requestbody.py);
 from __future__ import annotations
 
 from ...base.buffer import BLOCK, ENTRY, FEW, flat
-from ...base.errors import QueueFull, StateError
+from ...base.errors import BorrowError, QueueFull, StateError
 from ...base.signal import require_callable
 from ...base.state import transitions, watch_states
 from ..http1.requestbody import WANT_BODY, BodyFraming, body_of, framing_of
@@ -187,7 +187,11 @@ class RequestWriter:
         parts = framing.wrap(parts, size)
         if self.stage < FLOWING:
             return self._keep(parts, done)
-        below = self._write(parts, done, borrowed)
+        try:
+            below = self._write(parts, done, borrowed)
+        except BorrowError:  # nothing was taken
+            framing.sent -= size
+            raise
         if framing.full and self.stage == FLOWING:
             self._finish()
         return below

@@ -115,7 +115,7 @@ class CompressedExchange(Exchange):
         given = data if isinstance(data, (list, tuple)) else (data,)
         parts = list(map(flat, given))
         size = sum(map(len, parts))
-        self.begin_body(size and size + size // 512 + 64, True)  # before: what does not fit leaves the coder as it was
+        self.begin_body(size and size + size // 512 + 64, True, done)  # before: what does not fit leaves the coder as it was
         packed = b"".join(map(coder.compress, parts)) + coder.flush(_zlib().Z_SYNC_FLUSH) if size else b""
         let_go(parts, given)
         return self.put([packed], len(packed), done, True)
@@ -130,7 +130,7 @@ class CompressedExchange(Exchange):
         if self._coder is None:
             return super().send_file(file, offset, count, done, close=close)
         try:
-            self.begin_body(count, True)
+            self.begin_body(count, True, done)
             file.seek(offset)
             left = count
             while left:

@@ -68,7 +68,7 @@ class Exchange(Emitter):
     OPEN, SENDING, DONE or LOST.
     """
 
-    __slots__ = ("request", "connection", "sent", "stage", "signals", "data", "_response", "_mode", "_left", "_gather")
+    __slots__ = ("request", "connection", "sent", "stage", "signals", "data", "_response", "_mode", "_length", "_gather")
 
     STATES = {"stage": STAGES}
 
@@ -179,7 +179,7 @@ class Exchange(Emitter):
         self.respond(status, text.encode("utf-8"), "application/json", headers)
 
     def _respond(self, status: int, body: Any, content_type: Optional[str], headers: HeadersLike) -> None:
-        """The long way: one pass over the fields, then head and body in one send."""
+        """The long way: head and body in one send."""
         self.require(OPEN, "respond")
         data = own(flat(body))
         check_status(status)
@@ -227,7 +227,7 @@ class Exchange(Emitter):
                 if size == CHUNKED_SIZE:
                     self._mode = CHUNKED
                 else:
-                    self._mode, self._left = COUNTED, size
+                    self._mode, self._length = COUNTED, size
                 return
         fields = self._fields(status, None, None)
         given, frame, last = fields.length, b"", False
@@ -239,7 +239,7 @@ class Exchange(Emitter):
             if not (given.isascii() and given.isdigit()):
                 raise ValueError("Content-Length is a number of bytes, not %r" % given)
             mode = COUNTED
-            self._left = int(given)
+            self._length = int(given)
         elif self.request.version == "1.0":
             mode, last = BARE, True
         else:
@@ -278,13 +278,13 @@ class Exchange(Emitter):
     def send_file(self, file: BinaryIO, offset: int, count: int, done: Done = None, *, close: bool = True) -> bool:
         """Sends `count` bytes of an open binary file from `offset`, never reading it whole.
 
-        close: the file is taken over, and closed when it is out or the exchange dies. A file shorter than that aborts the
-        connection. Returns False while the region waits: `on_drain` and `done` tell.
+        close: the file is taken over, and closed when it is out or the exchange dies. A shorter file aborts the connection.
+        False: it waits, `on_drain` and `done` tell.
         """
         from ...base import fileregion  # noqa: F401 - what has a server is to send files, a copy of a part included
 
         try:
-            self.begin_body(count)
+            self.begin_body(count, False, done)
             framed = self._mode == CHUNKED and count
         except BaseException:
             if close:
@@ -320,27 +320,27 @@ class Exchange(Emitter):
                 if self.request.method != "HEAD":
                     self.response.headers["Content-Length"] = "0"
             self.send_head()
-        if self._mode == COUNTED and self._left:
+        if self._mode == COUNTED and self.sent != self._length:
             self.connection.abort()
-            raise StateError("end() %d bytes short of the Content-Length given" % self._left,
+            raise StateError("end() %d bytes short of the Content-Length given" % (self._length - self.sent),
                              "send all of the body, or give no Content-Length", "the engine frames")
         if self._mode == CHUNKED:
             self.connection.write(b"0\r\n\r\n", None, True)
         self._finish()
 
     def send_parts(self, data: Any, done: Done, owned: bool) -> bool:
-        """Sends a piece of the body, bytes-like or a list of such; `owned` as in Stream.write."""
+        """Sends a piece of the body, `owned` or borrowed."""
         if type(data) is bytes:
             parts: List[Data] = [data]
             size = len(data)
         else:
             parts = [flat(part) for part in (data if isinstance(data, (list, tuple)) else (data,))]
             size = sum(map(len, parts))
-        self.begin_body(size, True)
+        self.begin_body(size, True, done)
         return self.put(parts, size, done, owned)
 
     def put(self, parts: List[Data], size: int, done: Done, owned: bool) -> bool:
-        """Frames `size` bytes of the body, and sends them."""
+        """Sends `size` bytes of the body, framed."""
         if self._mode == DROPPED or not size:
             if done is not None:
                 self.loop.call_soon(done)
@@ -355,30 +355,30 @@ class Exchange(Emitter):
         self.sent += size
         return result
 
-    def begin_body(self, size: int, bounded: bool = False) -> None:
+    def begin_body(self, size: int, bounded: bool = False, done: Done = None) -> None:
         """Before `size` bytes of the body: the head goes first, and a given length is held to.
 
         bounded: QueueFull where they would pass `max_queue`. StateError once the answer is complete.
         """
         if self.stage > SENDING or get_ident() != self.connection.loop.thread:
             self.require(SENDING, "send")
+        if done is not None:
+            require_callable(done, "done")
         if self.stage == OPEN:
             self.send_head()
         if bounded and size and self._mode != DROPPED:
             self.connection.room(size)
-        if self._mode == COUNTED:
-            if size > self._left:
-                self.connection.abort()
-                raise StateError("send() %d bytes beyond the Content-Length given" % (size - self._left),
-                                 "send what was promised, or give no Content-Length", "the engine frames")
-            self._left -= size
+        if self._mode == COUNTED and self.sent + size > self._length:
+            self.connection.abort()
+            raise StateError("send() %d bytes beyond the Content-Length given" % (self.sent + size - self._length),
+                             "send what was promised, or give no Content-Length", "the engine frames")
 
     def _finish(self) -> None:
         self.stage = DONE
         self.connection.finish(self, self.response.status)
 
     def answer_error(self, exc: HttpError) -> None:
-        """Answers with what `exc` says; the head that a slot had begun to make is forgotten."""
+        """Answers with what `exc` says; a head that was begun is forgotten."""
         self._response = None
         self._gather = None
         self.respond(exc.status, error_text(exc), PLAIN_TEXT, exc.headers)
@@ -419,12 +419,12 @@ class Exchange(Emitter):
 
     @property
     def whole(self) -> bool:
-        """Whether the request's body was read whole, or there is none."""
+        """Whether the request's body was read, or there is none."""
         return self.connection.intake == WHOLE or self.connection.exchange is not self
 
     @property
     def bodiless(self) -> bool:
-        """Once the head is out: whether no body follows it, whatever is sent (HEAD, 204, 304, a tunnel)."""
+        """Once the head is out: whether no body follows it (HEAD, 204, 304, a tunnel)."""
         status, method = self.response.status, self.request.method
         return bodiless(status) or method == "HEAD" or (method == "CONNECT" and status < 300)
 
@@ -432,7 +432,7 @@ class Exchange(Emitter):
 
     @property
     def until_close(self) -> bool:
-        """Whether an answer is under way whose end nothing tells but the connection's end."""
+        """Whether an answer is under way that ends with the connection."""
         return self.stage == SENDING and self._mode == BARE
 
     def hears(self, name: str) -> bool:
@@ -497,7 +497,7 @@ class Exchange(Emitter):
         signals, self.signals = self.signals, None
         self._gather = None
         if signals is not None and "on_close" in signals and len(signals["on_close"]):
-            if self.loop.closed:  # its last phase: no call would be made any more
+            if self.loop.closed:  # no call would be made any more
                 self._tell_close(signals["on_close"])
             else:
                 self.loop.soon(self._tell_close, signals["on_close"])
@@ -524,7 +524,7 @@ class Exchange(Emitter):
         if name == "on_payload" and signal.slots and self.stage < DONE:
             self.connection.want_body(self)
         elif name == "on_end" and len(signal) == 1 and self.connection.ended and self.stage < DONE:
-            self.loop.soon(self._tell_end)  # it was seen before anybody asked
+            self.loop.soon(self._tell_end)  # seen before anybody asked
 
     def _tell_end(self) -> None:
         if self.stage < DONE:
@@ -535,7 +535,7 @@ class Exchange(Emitter):
 
 
 def error_text(exc: HttpError) -> bytes:
-    """The body of an answer that says what `exc` says."""
+    """The body that says what `exc` says."""
     text = "%d %s" % (exc.status, REASONS.get(exc.status, "Error"))
     return ("%s: %s\n" % (text, exc.reason) if exc.reason else text + "\n").encode("utf-8", "replace")
 

@@ -866,6 +866,26 @@ def test_a_lent_view_may_be_sent_on_as_send_owned(raw):
     other.abort()
 
 
+def test_a_lent_view_that_send_refuses_does_not_count_against_the_length(raw, debug):
+    conn, server = started(raw, headers={"Content-Length": "5"})
+    server.head()
+    other = raw.connection()
+
+    def piece(other, view):
+        try:
+            conn.send(view)
+            assert not debug
+        except icey.BorrowError:
+            conn.send(bytes(view))
+
+    other.on_payload += piece
+    other.start()
+    raw.accept().reply(b"hello")
+    assert server.read(5) == b"hello"
+    finish(raw, conn, server)
+    other.abort()
+
+
 # an answer before the request is out
 
 def test_an_early_answer_ends_the_upload_and_the_connection(raw):

@@ -174,6 +174,25 @@ def test_the_file_is_closed_when_the_client_goes(site, opened):
     assert site.gone()
 
 
+@pytest.mark.parametrize("length", [True, False])
+def test_a_done_that_cannot_be_called_is_TypeError_at_once(site, opened, length):
+    def slot(exchange):
+        if length:
+            exchange.response.headers["Content-Length"] = "10"
+        for count in (10, 0):
+            refused = opened()
+            with pytest.raises(TypeError, match="done must be callable, not 7"):
+                exchange.send_file(refused, 0, count, 7)
+            assert refused.closed
+        exchange.send_file(opened(), 0, 10)
+        exchange.end()
+
+    site.serve(slot)
+    client = site.client()
+    for _ in range(2):
+        assert client.get().body == DATA[:10]
+
+
 def test_the_file_is_closed_where_send_file_is_refused(site, opened, reports):
     def slot(exchange):
         exchange.response.headers["Content-Length"] = "10"

@@ -1,4 +1,6 @@
 """send_header(), send(), send_owned(), end(): the answer piece by piece, and how the engine frames it."""
+import gzip
+
 import pytest
 
 import icey
@@ -148,6 +150,50 @@ def test_send_beyond_a_given_content_length_is_a_state_error_and_aborts(site, re
     client = site.client()
     client.ask()
     assert site.gone()
+
+
+@pytest.mark.parametrize("compress", [False, pytest.param(True, marks=pytest.mark.needs("zlib"))])
+@pytest.mark.parametrize("length", [True, False])
+@VERBS
+def test_a_done_that_cannot_be_called_is_TypeError_at_once_and_nothing_is_taken(site, verb, length, compress):
+    def slot(exchange):
+        if length:
+            exchange.response.headers["Content-Length"] = "5"
+        exchange.response.headers["Content-Type"] = "text/plain"
+        send = getattr(exchange, verb)
+        for data in (b"lo", b"", [b"l", bytearray(b"o")]):
+            with pytest.raises(TypeError, match="done must be callable, not 7"):
+                send(data, 7)
+        send(b"Hel")
+        for data in (b"lo", b"", [b"l", bytearray(b"o")]):
+            with pytest.raises(TypeError, match="done must be callable, not 7"):
+                send(data, 7)
+        assert (exchange.sent == 3) is not (compress and not length)
+        send(b"lo")
+        exchange.end()
+
+    site.serve(slot, compress=compress)
+    client = site.client()
+    for _ in range(2):
+        answer = client.get("/", "Accept-Encoding: gzip")
+        assert (gzip.decompress(answer.body) if "content-encoding" in answer else answer.body) == b"Hello"
+
+
+def test_a_lent_view_that_send_refuses_does_not_count_against_the_length(site, debug):
+    def slot(exchange):
+        def piece(exchange, view):
+            try:
+                exchange.send(view)
+                assert not debug
+            except icey.BorrowError:
+                exchange.send(bytes(view))
+
+        exchange.response.headers["Content-Length"] = "5"
+        exchange.on_payload += piece
+        exchange.on_complete += lambda exchange: exchange.end()
+
+    site.serve(slot)
+    assert site.client().get(method="POST", body=b"Hello").body == b"Hello"
 
 
 def test_the_first_send_beyond_the_length_aborts_too(site, reports):
