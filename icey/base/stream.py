@@ -15,7 +15,9 @@ Not here: how a stream comes to be connected (net/tcp.py), what a queue does wit
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import sys
 from _thread import get_ident
 
 from .buffer import RECEIVE_SIZE, TURN_BYTES, DebugWriteQueue, WriteQueue, let_go, rest_from, rest_of, retain, send_parts
@@ -47,6 +49,8 @@ LINKS = transitions({DOWN: (CONNECTING, UP, BROKEN), CONNECTING: (UP, BROKEN), U
                     names=("DOWN", "CONNECTING", "UP", "BROKEN"))
 SENDING, SHUTTING, SHUT = range(3)
 OUTPUTS = transitions({SENDING: (SHUTTING,), SHUTTING: (SHUT,), SHUT: ()}, names=("SENDING", "SHUTTING", "SHUT"))
+
+AT_ONCE = (1).to_bytes(2 if os.name == "nt" else 4, sys.byteorder) + bytes(2 if os.name == "nt" else 4)  # linger: on, 0 s
 
 
 class Stream(Handle):
@@ -689,6 +693,8 @@ class Stream(Handle):
             self._watchdog = None
 
     def silence(self) -> None:
+        if not self.complete and self.link >= UP and self.fd >= 0 and not self.loop.forked:
+            self._cut_short()
         if self._witnesses is not None:
             witnesses, self._witnesses = self._witnesses, None
             for fn in witnesses:
@@ -699,6 +705,16 @@ class Stream(Handle):
             self.update_interest()
         if self.queue is not None:
             self.queue.clear()
+
+    def _cut_short(self) -> None:
+        """What is given up does not look whole: the peer gets a reset, not an end, and the kernel keeps nothing of ours.
+
+        Also where nothing is queued: only who sends knows whether that was all.
+        """
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        except (OSError, AttributeError):  # another kind of socket, or one that is broken: it goes its own way
+            pass
 
     def mend(self) -> None:
         if self.link == BROKEN:  # what tells that may have been taken and not called

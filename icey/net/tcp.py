@@ -10,9 +10,7 @@ Not here: TCPListener (listener.py), names (dns.py), several addresses of one na
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import sys
 
 from ..base.errors import ConnectError, Deadline, ResolveError, StateError
 from ..base.handle import CLOSING, OPEN
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from .happyeyeballs import HappyEyeballs
 
 IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR)
-AT_ONCE = (1).to_bytes(2 if os.name == "nt" else 4, sys.byteorder) + bytes(2 if os.name == "nt" else 4)  # linger: on, 0 s
 
 
 class TCPSocket(Stream):
@@ -224,23 +221,11 @@ class TCPSocket(Stream):
             self._opening = None
 
     def silence(self) -> None:
-        if not self.complete and self.link >= UP and self.fd >= 0 and not self.loop.forked:
-            self._cut_short()
         self._stop_opening()
         if self._attempts is not None:
             self._attempts.abort()
             self._attempts = None
         super().silence()
-
-    def _cut_short(self) -> None:
-        """What is given up does not look whole: the peer gets a reset, not an end, and the kernel keeps nothing of ours.
-
-        Also where nothing is queued: only who sends knows whether that was all.
-        """
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-        except (OSError, AttributeError):  # another kind of socket, or one that is broken: it goes its own way
-            pass
 
     def title(self) -> str:
         return "%s %s" % (type(self).__name__, self.peer) if self._peer is not None else type(self).__name__

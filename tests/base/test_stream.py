@@ -10,6 +10,7 @@ from tests.support import streams
 from tests.support.streams import collect, names, turn, verbs, watch
 
 debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
+pair = streams.tcp_ends
 
 
 def make(loop, reads=(), writes=(), **options):
@@ -424,6 +425,28 @@ def test_a_sink_that_left_the_out_side_shut_is_closed_at_the_end_of_input(loop):
     stream.shutdown()
     loop.run()
     assert sink.seen == [("on_end",), ("on_close",)]
+
+
+# What is cut looks cut
+
+@pytest.mark.parametrize("how, end", [("close", b""), ("abort", ConnectionResetError), ("slot", ConnectionResetError)])
+def test_what_is_given_up_ends_by_a_reset_over_tcp(debug, pair, how, end):
+    near, far = pair
+    far.settimeout(20)
+    far.sendall(b"x")
+    with icey.Loop(debug) as loop:
+        loop.on_error += lambda loop, exc, handle: None
+        stream = icey.Stream(loop, near)
+        stream.send(b"half")
+        stream.on_recv += fail if how == "slot" else lambda stream, view: getattr(stream, how)()
+        loop.run()
+    found = b"half"
+    try:
+        while found:
+            found = far.recv(100)
+    except ConnectionResetError as exc:
+        found = type(exc)
+    assert found == end
 
 
 # Collected unclosed

@@ -262,7 +262,8 @@ def test_queued_segments_are_vectored_in_release():
         stream.send(bytes(1024))
     turn(loop)
     streams.finish(loop)
-    assert sock.calls[-4:-1] == [("send", 1024), ("sendmsg", [1024] * 64), ("sendmsg", [1024] * 36)]
+    sends = [call for call in sock.calls if call[0].startswith("send")]
+    assert sends[-3:] == [("send", 1024), ("sendmsg", [1024] * 64), ("sendmsg", [1024] * 36)]
 
 
 def test_where_sendmsg_is_missing_parts_go_one_by_one(loop):

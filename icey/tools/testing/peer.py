@@ -14,8 +14,8 @@ import time
 
 from ...base.errors import Deadline
 from ...base.loop import Loop
+from ...base.stream import AT_ONCE
 from ...net.address import AF_UNIX, Address
-from ...net.tcp import AT_ONCE
 from .clock import PATIENCE
 
 TYPE_CHECKING = bool()
