@@ -140,9 +140,9 @@ def proxy_of(options: argparse.Namespace, url: URL, environ: Mapping[str, str]) 
         return None
     text = absolute(given, "http")
     try:
-        Proxy(parsed(text, PROXIES, "a proxy is http, https, socks5 or socks5h (%s)" % whence))
-    except ValueError as wrong:
-        raise Trouble(USAGE, str(wrong)) from None
+        Proxy(parsed(text, PROXIES, "a proxy is http, https, socks5 or socks5h"))
+    except (Trouble, ValueError) as wrong:  # it may stand where the user does not see it
+        raise Trouble(USAGE, "%s (%s)" % (wrong, whence)) from None
     return text
 
 

@@ -180,7 +180,8 @@ def test_a_url_without_a_scheme_is_http(text, url):
     ([], {"all_proxy": "socks://p.test"}, "socks: a proxy is http, https, socks5 or socks5h (all_proxy)"),
     ([], {"http_proxy": "ftp://p.test"}, "ftp: a proxy is http, https, socks5 or socks5h (http_proxy)"),
     (["--proxy", "socks5://secret@p.test"], {},
-     "socks5://...@p.test/: user name and password for a SOCKS proxy are 1 to 255 bytes each (RFC 1929)")])
+     "socks5://...@p.test/: user name and password for a SOCKS proxy are 1 to 255 bytes each (RFC 1929) (--proxy)"),
+    ([], {"ALL_PROXY": "http://"}, "'http://': the host is missing (ALL_PROXY)")])
 def test_what_is_no_proxy(arguments, environ, said):
     assert refusal(*arguments, "http://a.test/", environ=environ) == (2, said)
 
