@@ -82,6 +82,7 @@ MORE = {  # the names that one example needs beside
     "icey/http/semantics/auth.py": lambda names: {"verifier": names["DigestVerifier"]("realm", {}.get)},
     "icey/http/semantics/eventstream.py": lambda names: {"data": b"data: hello\n\n"},
     "icey/http/server/forms.py": lambda names: {"exchange": names["ask"](FORM)},
+    "icey/http/server/wsgi.py": lambda names: {"serve": names["done"]},  # the real one serves until a signal ends it
     "icey/http/websocket/compression.py": lambda names: {"WebSocket": icey.http.WebSocket},
     "icey/http/websocket/deflate.py": extensions,
     "icey/http/websocket/frames.py": observed_by("icey.http.websocket.frames", "MessageObserver"),
