@@ -521,7 +521,7 @@ class PacketStream(InState):
                 opened.append(queue)
         except BaseException:
             for queue in opened:
-                queue.finish(_nothing)
+                queue.finish(lambda: None)
             self._unbind()
             self._chain = UNBOUND
             raise
@@ -602,10 +602,14 @@ class PacketStream(InState):
         if not bound:
             self._close_unbound()
             return
-        if old is not ERROR:
-            self.on_state_change(STOPPING, old)
-        self._stop_sources()
-        self._send_mark(0)
+        try:
+            if old is not ERROR:
+                self.on_state_change(STOPPING, old)
+        finally:  # also where Ctrl-C strikes in a slot, or in a source
+            try:
+                self._stop_sources()
+            finally:
+                self._send_mark(0)
 
     def _stop_sources(self) -> None:
         """Stops those that run with this stream, the last attached first, each on the loop it belongs to."""
@@ -793,8 +797,4 @@ def _replace(signal: Any, fn: Any, other: Any) -> None:
 
 
 def _nobody(packet: Packet) -> None:
-    pass
-
-
-def _nothing() -> None:
     pass

@@ -127,6 +127,35 @@ def test_KeyboardInterrupt_and_SystemExit_pass_through():
         assert stream.closed, "a write that was interrupted is over"
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("place", ["on_state", "stop"])
+def test_one_that_strikes_while_the_stream_ends_keeps_nothing_from_its_end(place, error):
+    """Else it would be stopping for ever, a source that runs with it would go on, and no close() would help."""
+    class Source(PacketStreamAdapter):
+        started = False
+
+        def start(self):
+            self.started = True
+
+        def stop(self):
+            self.started = False
+            if place == "stop":
+                raise error
+
+    def told(stream, new, old):
+        if place == "on_state" and new.name == "STOPPING":
+            raise error
+
+    source, stream, closed = Source(), PacketStream(), []
+    stream.attach_source(source, sync_state=True)
+    stream.on_state += told
+    stream.on_close += closed.append
+    stream.start()
+    with pytest.raises(error):
+        stream.close()
+    assert stream.closed and closed == [stream] and not source.started
+
+
 def test_what_an_on_error_slot_raises_is_logged_and_the_stream_closes(caplog):
     packets.needs("logging")
     stream, told = built(Boom()), []
