@@ -105,7 +105,7 @@ class ClientConnection(RequestListener, ResponseListener, InState, Handle):
     __slots__ = (
         "url", "method", "headers", "timeout", "limits", "proxy", "stream", "request", "response", "received", "total",
         "session", "call", "_state", "_tls", "_heads", "_reader", "_dialer", "_writer", "_keep", "_download", "_upload",
-        "_watchdog", "_stamp", "_total_due",
+        "_watchdog", "_stamp", "_held", "_total_due",
     )
 
     MOVES = states.MOVES
@@ -160,6 +160,7 @@ class ClientConnection(RequestListener, ResponseListener, InState, Handle):
         self._upload: Optional[UploadProgress] = None  # while somebody wants to know
         self._watchdog = Watchdog(loop, self._due, self._late, self.look)
         self._stamp = 0.0  # when something happened last, in the loop's time
+        self._held = loop.held
         self._total_due: Optional[float] = None  # when `timeout` is over
 
     # the transaction
@@ -192,6 +193,9 @@ class ClientConnection(RequestListener, ResponseListener, InState, Handle):
             writer = RequestWriter(self, self._heads, self.limits, request, body)
             if stream is None:
                 self._dial(request.headers.get("proxy-authorization"))
+        if self._held != self.loop.held:  # what held the loop before is no time that this request's server gets back
+            self._held = self.loop.held
+            self._watchdog.watch()
         self._writer = writer
         self.request, self.response = request, None  # type: ignore[assignment]
         self.received, self.total = 0, None

@@ -154,7 +154,7 @@ class Pool:
             connection.idle_since = now
             self._idle.setdefault(connection.origin, []).append(connection)
             if limit is not None and now + limit < self._watchdog.at:
-                self._watchdog.wake_by(now + limit)
+                self._watchdog.watch()
             if self._waiting:
                 self._serve_soon()
 

@@ -105,6 +105,26 @@ def test_what_a_call_lost_is_added_once(raw, clock, loop, calls):
         call.error(Deadline)
 
 
+@pytest.mark.parametrize("before", ["the start", "a second request"])
+def test_what_held_the_loop_before_a_request_is_not_given_to_its_server(raw, clock, loop, before):
+    conn = raw.connection(limits={"answer_timeout": 3.0, "write_timeout": 3.0})
+    if before == "a second request":
+        conn.start()
+        server = raw.accept()
+        server.reply(b"hello")
+        raw.rest(conn)
+    loop.call_soon(clock.advance, 1000.0)
+    raw.turn(3)
+    conn.start()
+    if before == "the start":
+        server = raw.accept()
+    server.request()
+    raw.wait(2.9)
+    assert conn.state.name == "WAITING"
+    raw.wait(0.2)
+    assert conn.closed and conn.seen[-2][0] == "error"
+
+
 def test_each_call_gets_back_what_it_lost(raw, clock, loop):
     first = raw.get(timeout=3.0)
     raw.accept().request()

@@ -224,6 +224,19 @@ def test_nothing_is_left_of_an_origin_that_nobody_asks_any_more(raw):
 
 # idle connections
 
+def test_what_held_the_loop_before_a_connection_idled_keeps_it_no_longer(raw, clock, loop):
+    client = raw.client(limits={"keep_alive_timeout": 20.0})
+    loop.call_soon(clock.advance, 1000.0)
+    raw.turn(3)
+    call = raw.get()
+    raw.accept().reply()
+    call.answer()
+    raw.wait(19.0)
+    assert client.pool.connections
+    raw.wait(2.0)
+    assert not client.pool.connections
+
+
 def test_an_idle_connection_is_closed_in_time(raw, loop):
     raw.client(limits={"keep_alive_timeout": 20.0})
     call = raw.get()
