@@ -215,14 +215,14 @@ class DigestVerifier:
 
     The server has to know the passwords themselves. Nonces are signed with a key of this instance and carry their time, so that
     a nonce is kept only once it was used. The count of each request is accepted once. algorithm: MD5, SHA-256 or SHA-512-256,
-    also with "-sess". nonce_lifetime: seconds. clock: gives seconds. qop is "auth": the body is not covered.
+    also with "-sess". nonce_lifetime: seconds. clock: gives seconds that never go back. qop is "auth": the body is not covered.
     """
 
     __slots__ = ("_realm", "_lookup", "_algorithm", "_lifetime", "_clock", "_key", "_seen", "_floor")
 
     def __init__(
         self, realm: str, lookup: Callable[[str], Optional[str]], *, algorithm: str = "SHA-256",
-        nonce_lifetime: float = 300, clock: Callable[[], float] = time.time,
+        nonce_lifetime: float = 300, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         _realm(realm)
         name = algorithm_of(algorithm)

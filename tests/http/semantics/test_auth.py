@@ -2,6 +2,7 @@
 import hashlib
 import random
 import re
+import time
 
 import pytest
 
@@ -594,6 +595,10 @@ def test_a_nonce_has_its_time():
     assert server.verify(asked(authorization=auth.answer([challenge], "GET", URL, None))) == "u"
     clock.now -= 5  # a clock put back: what it has not seen yet is not good
     assert server.verify(asked(authorization=auth.first("GET", URL))) is None
+
+
+def test_a_wall_clock_that_is_set_back_shuts_nobody_out():
+    assert DigestVerifier.__init__.__kwdefaults__["clock"] is time.monotonic
 
 
 def test_the_nonce_of_another_server_is_stale():
