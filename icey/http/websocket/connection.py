@@ -140,7 +140,7 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
 
     @property
     def slow(self) -> bool:
-        """Whether the peer has left so much unread that what waits is above high water."""
+        """Whether what waits is above high water."""
         return bool(self.stream.queued + self._gathered >= self.stream.high_water)
 
     def share(self, frame: bytes, size: int, payload: bytes, text: bool) -> bool:
@@ -189,7 +189,9 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
         self.stream.abort()
 
     def stop(self) -> None:
-        """Ends the timers."""
+        """Ends the timers, and what was read."""
+        if self.core is not None:
+            self.core.held = True
         if self._keepalive is not None:
             self._keepalive.stop()
         if self._watchdog is not None:
@@ -258,7 +260,7 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
         """Sends what the burst has gathered."""
         out, size, stream = self._out, self._gathered, self.stream
         if out:
-            self._out, self._gathered = [], 0  # there may be more in this burst
+            self._out, self._gathered = [], 0  # this burst may have more
             if not stream.phase:  # else it is closing
                 stream.write(out[0] if len(out) == 1 else _joined(out, size), None, False)
 
@@ -287,7 +289,7 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
             exc.__traceback__ = None  # its frames would keep the bytes alive
             self._fail(exc)
             return
-        except BaseException:  # a KeyboardInterrupt in a slot passes through; the place in the frame is lost
+        except BaseException:  # a KeyboardInterrupt passes through; the place in the frame is lost
             ws.abort()
             raise
         finally:
@@ -301,7 +303,7 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
         self._out = ()
         if used < len(data) and not core.closed_in:
             self._pending = data[used:]
-            if not self.paused:  # a burst was taken: the rest has to wait, and so does what is not read yet
+            if not self.paused:  # a burst was taken: the rest waits, and so does what is not read yet
                 ws.loop.soon(self._go_on)
                 self.stream.hold(True)
 
@@ -323,7 +325,7 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
             self.ws.emit("on_drain", self.ws)
 
     def on_error(self, exc: OSError) -> None:
-        """The transport failed. Where a burst held the stream, the peer's last words, a close frame perhaps, are read now."""
+        """The transport failed. Where a burst held the stream, the peer's last words are read now."""
         self.core.burst = 0
         if self._pending and not self.paused:
             self.on_bytes(b"")

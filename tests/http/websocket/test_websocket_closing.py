@@ -626,15 +626,19 @@ def test_abort_tells_on_close_only(site, said):
     assert site.gone()
 
 
-def test_abort_in_a_slot_ends_the_burst(site):
+@pytest.mark.parametrize("opcode, payload", [(TEXT, b"2"), (CLOSE, b"\x03\xe8"), (3, b"none")],
+                         ids=["message", "goodbye", "broken"])
+def test_abort_in_a_slot_ends_the_burst(site, opcode, payload):
+    """What came behind it in the same read is not looked at any more: it would end in order, or linger."""
     def prepare(ws):
         ws.on_message += lambda ws, data: ws.abort()
 
     chat = Chat(site, prepare)
     guest = chat.guest()
-    guest.raw(guest.frame(TEXT, b"1") + guest.frame(TEXT, b"2"))
+    guest.raw(guest.frame(TEXT, b"1") + guest.frame(opcode, payload))
     site.until(lambda: chat.ws.closed)
     assert chat.events == [("connect",), ("message", "1"), ("close", 1006, "")]
+    assert guest.at_reset() and site.gone()
 
 
 def test_a_server_that_stops_says_1001(site):
