@@ -452,8 +452,14 @@ class DatagramSocket(Handle):
         elif self.close_timeout is not None:
             self._taken_at = self.loop.now
             limit = self.close_timeout
-            self._close_watch = Watchdog(self.loop, lambda: self._taken_at + limit, lambda: self._close_late(limit))
+            self._close_watch = Watchdog(self.loop, lambda: self._taken_at + limit if self.queue.size else None,
+                                         lambda: self._close_late(limit), self._push)
             self._close_watch.watch()
+
+    def _push(self) -> None:
+        """Gives what the kernel takes by now: the deadline looks before it falls."""
+        if self._rest_timer is None:
+            self._flush()
 
     def _close_late(self, limit: float) -> None:
         self._later(self.tell_error, Deadline("close: %d bytes not taken by the kernel within %g s" % (self.queued, limit)))

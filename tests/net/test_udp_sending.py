@@ -350,6 +350,22 @@ def test_a_kernel_without_memory_is_asked_again_after_a_rest(loop, clock, name):
     assert (sent(sock), seen, udp.queued) == ([b"one", b"two"], [], 0)
 
 
+@pytest.mark.parametrize("writes, told", [([], []), ([TAKE, STALL], ["close: 3 bytes not taken by the kernel within 5 s"])])
+def test_a_close_gives_what_the_kernel_takes_by_now_before_it_is_given_up(loop, clock, writes, told):
+    udp, sock = scripted(loop, (), [STALL, *writes])
+    seen = watch(udp, "error", "close")
+    for data in (b"one", b"two"):
+        udp.send(data, PEER)
+    udp.close()
+    clock.advance(3600.0)
+    sock.unstall()
+    turn(loop, 3)
+    assert sent(sock) == ([b"one"] if writes else [b"one", b"two"]) and udp.closed is not bool(writes)
+    loop.run()
+    assert [str(exc) for _, exc in seen[:-1]] == told and names(seen)[-1] == "close"
+    assert not loop.handles and loop.timeout() is None
+
+
 def test_a_close_while_it_rests(loop, clock):
     udp, sock = scripted(loop, (), [failed("ENOBUFS")])
     started = clock()
