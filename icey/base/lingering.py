@@ -1,6 +1,6 @@
 """LingeringClose: our side of a stream is shut; what still comes is dropped, until the peer's end or a deadline.
 
-Why linger: a socket that is closed with input unread answers by a reset, and that can take from the peer what we had just
+Why: a socket that is closed with input unread answers by a reset, and that can take from the peer what we had just
 sent it: an answer, a close frame, a close_notify (RFC 9112 section 9.6).
 """
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 class LingeringClose(StreamProtocol):
     """Takes `stream` over: shuts our side once all is out, drops what comes, and closes at the peer's end.
 
-    timeout: seconds from when all is out, or something was dropped last (None: for ever). write_timeout: seconds that the peer
-    may take nothing of what is still on its way (None: as timeout); past either the stream is aborted, or closed where the
-    peer has taken all. most: bytes that may come and give the peer more time (a client that is refused in the midst of its
-    upload sees that late). closed: called at the stream's end. timed=False: it has no watchdog of its own, somebody else calls
-    `sweep(now)`.
+    timeout: seconds from when all is out, or something was dropped last. write_timeout: seconds that the peer may take nothing
+    of what is still on its way. Past either (None: never) the stream is aborted, or closed where the peer has taken all. most:
+    bytes that may come and give the peer more time. closed: called at the stream's end. timed=False: it has no watchdog of its
+    own, others call `sweep(now)`.
     """
 
     __slots__ = ("stream", "timeout", "write_timeout", "_closed", "_since", "_left", "_watchdog")
@@ -48,7 +47,7 @@ class LingeringClose(StreamProtocol):
     def due(self) -> Optional[float]:
         """When it is over, in the loop's time; None for never."""
         taken = self.stream.last_taken()
-        limit = self.timeout if self.write_timeout is None or not self.stream.outstanding else self.write_timeout
+        limit = self.write_timeout if self.stream.outstanding else self.timeout
         return None if limit is None else max(self._since, taken) + limit
 
     def sweep(self, now: float) -> None:
@@ -71,13 +70,15 @@ class LingeringClose(StreamProtocol):
         stream.finish()
 
     def on_bytes(self, data: bytes) -> None:
-        """Dropped. A peer that still sends may be slow to see our last words: it gets more time, within a bound."""
+        """Dropped. A peer that still sends may see our last words late: it gets more time, within a bound."""
         self._left -= len(data)
         if self._left >= 0:
             self._since = self.stream.loop.now
 
     def on_end(self) -> None:
-        """The peer's end."""
+        """The peer's end; it may still read."""
+        if self.stream.unsent:
+            self.stream.close_timeout = self.write_timeout
         self.stream.close()
 
     def on_close(self) -> None:

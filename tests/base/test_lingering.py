@@ -257,3 +257,18 @@ def test_a_peer_that_takes_nothing_is_given_up_and_does_not_get_a_clean_end(loop
     LingeringClose(stream, 5.0, lambda: ended.append(True), write_timeout=30.0)
     until(31.0)
     assert ended and not stream.complete
+
+
+def test_what_is_on_its_way_when_the_peer_says_its_end_is_under_write_timeout_too(loop, until, send_queues):
+    stream, sock = make(loop, (), [STALL])
+    ended = []
+    send_queues[None] = 1000
+    stream.send(bytes(100))
+    LingeringClose(stream, 5.0, lambda: ended.append(loop.now), write_timeout=30.0)
+    sock.feed(END)
+    until(29.0)
+    assert not ended
+    send_queues[None] = 0
+    sock.unstall()
+    until(29.5)
+    assert ended and stream.complete and len(sock.sent) == 100

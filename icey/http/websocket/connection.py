@@ -441,7 +441,7 @@ class WebSocketConnection(StreamProtocol, MessageObserver):
         self._flush()
         self.stop()
         stream, self.stream = self.stream, None
-        LingeringClose(stream, ws.limits.close_timeout)
+        LingeringClose(stream, ws.limits.close_timeout, write_timeout=ws.limits.close_timeout)
         ws.failed(exc)
         ws.parted(stream)
 

@@ -66,15 +66,32 @@ def test_stop_lets_who_moves_have_its_answer(site, send_queues, slot, fields):
     site.until(lambda: server.closed)
 
 
-def test_a_client_that_has_said_its_end_has_as_much_time_for_its_answer(site):
+@pytest.mark.parametrize("first", ["the end", "the answer"])
+@pytest.mark.parametrize("fields, version", [([], "1.1"), (["Connection: close"], "1.1"), ([], "1.0")])
+def test_a_client_that_has_said_its_end_has_as_much_time_for_its_answer(site, fields, version, first):
     """It is the last answer too: write_timeout, not close_timeout."""
     site.serve(respond)
     client = site.client(receive=4096)
-    client.ask()
+    client.ask("GET", "/", *fields, version=version)
+    if first == "the answer":
+        site.turn(5)
     client.half_close()
     site.turn(5)
     site.wait(25.0)
     assert len(client.read_all()) > BIG
+
+
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("fields, version", [([], "1.1"), (["Connection: close"], "1.1"), ([], "1.0")])
+def test_without_write_timeout_the_last_answer_has_no_deadline_either(site, fields, version, end):
+    site.serve(respond, limits={"write_timeout": None})
+    client = site.client(receive=4096)
+    client.ask("GET", "/", *fields, version=version)
+    site.turn(5)
+    if end:
+        client.half_close()
+    site.wait(600.0)
+    assert len(client.read_all() if fields or end or version == "1.0" else client.answer().body) >= BIG
 
 
 def held(site, loop, seconds):
