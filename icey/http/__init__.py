@@ -7,13 +7,14 @@
     EventSource SseAdapter MultipartAdapter ChunkedAdapter   events and answers that go on
     BasicAuth DigestAuth Cookie CookieJar Proxy URL          what goes with requests
 
-Names are looked up when first used; importing does nothing else. `dir(icey.http)` has all.
+Names are looked up when first used. `dir(icey.http)` has all.
 """
 
 from ..base.lazy import lazy as _lazy
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
+    from ..base.limits import Limits as Limits
     from .client.answer import Answer as Answer
     from .client.call import Call as Call
     from .client.client import Client as Client
@@ -88,7 +89,7 @@ _HOME = {
     "server.forwarding": "ForwardedInfo forwarded",
     "server.operations": "Health Metrics",
     "server.responder": "Responder",
-    "server.server": "Server",
+    "server.server": "Limits Server",
     "server.states": "ServerState",
     "server.static": "StaticFiles",
     "server.wsgi": "WSGI",

@@ -103,12 +103,12 @@ class Server(Handle):
         self.told: Optional[Callable[[Exchange, int], Any]] = None
         self.dispatch: Callable[[Exchange], Any] = _not_found
         self.stopping: bool = False
-        self._listening = False  # it stops, and its listener has not had its last look yet
+        self._listening = False  # it stops, its listener's last look is to come
         self._shutdown_told = False  # on_shutdown was emitted
         self._sweeper: Optional[Timer] = None
         self._drained_by: Optional[float] = None  # in the loop's time, what is in flight is to be out
         self._deadline: Optional[Watchdog] = None
-        self._lingering: Optional[Timer] = None  # until it is due, idle connections may bring one request more
+        self._lingering: Optional[Timer] = None  # until then idle connections may ask once more
         self._unanswered: Optional[Unanswered] = None
         self._secured: Optional[Callable[[TCPSocket], TCPSocket]] = None if tls is None else _over_tls(tls, self.limits)
         self._gate: Optional[Gate] = None
