@@ -417,7 +417,7 @@ class Loop:
             finishing.popleft()  # behind it: what an interrupt cuts short is called again
 
     def _work_watched(self, events: Sequence[Tuple[int, int]], now: float) -> None:
-        """The work of a turn, as `_turn` does it where nobody watches the calls, step by step the same."""
+        """The work of a turn, as `_turn` does it where nobody watches the calls."""
         timers, calls, ready, finishing = self._timers, self._calls, self.poller.ready, self.finishing
         last, then = self._timer_count, now
         while timers and timers[0][0] <= now and timers[0][1] <= last:
@@ -450,7 +450,7 @@ class Loop:
             finishing.popleft()
 
     def _call_watched(self, began: float, fn: Callable[..., Any], args: Tuple[Any, ...]) -> float:
-        """Calls `fn`, which begins where the one before ended: `began`. Returns when it has ended, by one look at the clock."""
+        """Calls `fn`, which begins where the one before ended: `began`. Returns when it has ended."""
         try:
             fn(*args)
         except Exception as exc:
@@ -516,7 +516,7 @@ class Loop:
         return [entry[2] for entry in self._timers if entry[2].entry is entry]
 
     def watch_turns(self, fn: Callable[[float], Any]) -> None:
-        """Has `fn(seconds)` called behind each turn, with the time that it took; not the time that it waited."""
+        """Has `fn(seconds)` called behind each turn: the time that it took, its wait not counted."""
         self._turn_watchers = [*self._turn_watchers, fn]
         self._notice = -1.0
 
@@ -580,12 +580,12 @@ class Loop:
             left = self.handles
 
     def _cut_short(self, exc: BaseException) -> None:
-        """Streams inside of whose own frames an interrupt struck are cut: what was read or sent there may be lost.
+        """Streams in whose own frames an interrupt struck are cut: what was read or sent there may be lost.
 
-        Where it struck in a slot, the protocols that called that slot are told, when the loop is mended.
+        Where it struck in a slot, the protocols that called it are told, when the loop is mended.
         """
         inside = debugging.struck_inside(exc)
-        trace = exc.__traceback__
+        trace = exc.__traceback__ and exc.__traceback__.tb_next  # `_work`'s f_locals would keep it
         while trace is not None:
             who = trace.tb_frame.f_locals.get("self")
             if inside and isinstance(who, Handle) and hasattr(who, "close_timeout"):  # a stream, not a half-made one
@@ -595,7 +595,7 @@ class Loop:
             trace = trace.tb_next
 
     def _mend(self) -> None:
-        """The last run was left by an exception, at any line: what that cut short is made whole, and counted anew."""
+        """The last run was left by an exception: what that cut short is made whole, and counted anew."""
         entry = self.firing
         if entry is not None and entry[2].phase == OPEN and entry[2].entry in (None, entry):
             self.add_timer(entry[0], entry[2])
@@ -636,7 +636,7 @@ class Loop:
         self.refs = sum(handle.counts for handle in self.active) + sum(timer.counts for timer in timers)
 
     def _disown(self) -> None:
-        """Frees what is open without a word to anybody: in a forked child the parent goes on with its own."""
+        """Frees what is open, and tells nobody: in a forked child the parent goes on with its own."""
         for handle in tuple(self.active):
             handle.free()
         self.free()

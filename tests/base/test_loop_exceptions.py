@@ -1,8 +1,10 @@
 """What callbacks raise: to loop.on_error with the handle, to the log where nobody listens; never the loop's end."""
 import functools
+import gc
 import os
 import socket
 import sys
+import weakref
 
 import pytest
 
@@ -305,6 +307,31 @@ def test_KeyboardInterrupt_and_SystemExit_pass_through_and_the_loop_can_run_agai
     loop.run()
     assert set(seen) == {late, "timer", "call"} and len(seen) == 3, "nothing of that turn got lost"
     assert errors == []
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="nothing is freed at once here")
+def test_what_an_interrupt_left_is_freed_at_once(loop):
+    """As a socket that was just accepted: its peer would wait until the garbage collector comes."""
+    class Left:
+        pass
+
+    seen = []
+
+    def interrupted():
+        left = Left()
+        seen.append(weakref.ref(left))
+        raise KeyboardInterrupt
+
+    loop.call_soon(interrupted)
+    gc.collect()
+    gc.disable()
+    try:
+        loop.run()
+    except KeyboardInterrupt:  # pytest.raises would keep the traceback
+        pass
+    finally:
+        gc.enable()
+    assert seen[0]() is None
 
 
 def test_a_KeyboardInterrupt_from_on_error_passes_through(loop):
