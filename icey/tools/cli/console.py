@@ -77,7 +77,7 @@ def print_out(prog: str, text: str, file: Optional[TextIO] = None) -> int:
     out = sys.stdout if file is None else file
     if out is None:
         return 0
-    text = _encodable(text, out)
+    text = encodable(text, out)
     try:
         if isinstance(out, TextIOWrapper):  # which does not look at how much an unbuffered file has taken
             out.flush()
@@ -90,7 +90,7 @@ def print_out(prog: str, text: str, file: Optional[TextIO] = None) -> int:
         return not_printed(prog, out, exc)
 
 
-def _encodable(text: str, out: Any) -> str:
+def encodable(text: str, out: Any) -> str:
     """`text`, what the encoding of `out` does not have escaped."""
     encoding = getattr(out, "encoding", None) or "ascii"
     try:

@@ -14,7 +14,7 @@ import sys
 from ...base.application import takes_signals
 from ...base.lazy import left_out
 from ...base.timer import Timer
-from .console import Trouble, reason
+from .console import Trouble, encodable, reason
 from .failures import FINE, INTERRUPTED, OTHER, USAGE
 from .listening import from_elsewhere, listen, reached
 
@@ -152,8 +152,7 @@ def announce(what: str, address: Address, secure: bool, hints: str) -> None:
     if out is None:  # a windowed program has none
         return
     try:
-        coding = out.encoding or "ascii"
-        out.write(text.encode(coding, "backslashreplace").decode(coding))
+        out.write(encodable(text, out))
         out.flush()
     except (OSError, ValueError):  # nobody reads it
         pass
