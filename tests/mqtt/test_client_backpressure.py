@@ -69,6 +69,7 @@ def test_a_broker_that_does_not_read_is_told_by_false_and_nothing_grows(site):
             site.turn()
     held = client.queued
     assert held <= 1 << 20
+    del client.data[:]  # the system may have taken more in between, and have made room
     for _ in range(100):
         with pytest.raises(icey.QueueFull):
             client.publish("t", bytes(1000))
