@@ -41,9 +41,11 @@ def pytest_configure(config):
         os.environ.pop("PYTHONPYCACHEPREFIX", None)
     # The system's certificates, none: the tests bring their own, and to read hundreds of them for a context takes 40 ms.
     os.environ.update(SSL_CERT_FILE=os.devnull)
-    # Started in the background, a process ignores Ctrl-C, and so would all that the tests start and send it to.
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Started in the background, a process ignores Ctrl-C, and by nohup SIGHUP; and so would all that the tests start.
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 class SendQueues(dict):

@@ -152,7 +152,7 @@ def test_terminate_and_kill(loop):
 
 
 def test_much_that_it_wrote_is_delivered_before_on_exit(loop):
-    process = Process(loop, python("import os\nfor n in range(300): os.write(1, bytes([n % 251]) * 10007)"))
+    process = Process(loop, python("import sys\nfor n in range(300): sys.stdout.buffer.write(bytes([n % 251]) * 10007)"))
     got, at = heard(process.stdout), []
     process.on_exit += lambda process, code: at.append(len(got))
     loop.run()
