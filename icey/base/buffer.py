@@ -7,9 +7,9 @@
 Contracts kept here: receive buffers are borrowed (a lent view is released; one that an export keeps alive is a BorrowError
 and the buffer is replaced, never resized), `send` borrows and `send_owned` retains.
 
-The Debug classes are chosen by the loop's debug mode when it is made. DebugReadBuffer lends a fresh bytearray a read and
-probes it afterwards by a resize, which fails while a slice or cast of the view lives on (on PyPy, which does not tell, the
-buffer is poisoned instead). DebugWriteQueue checks what it borrows by a checksum of each 64 KiB.
+In debug mode DebugReadBuffer lends a fresh bytearray a read and probes it afterwards by a resize, which fails while a slice
+or cast of the view lives on (PyPy does not tell: there the buffer is poisoned). DebugWriteQueue checks what it borrows by a
+checksum of each 64 KiB.
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ LARGE_READ_SIZE = 262144  # what is lent at most, while a stream fills its reads
 LEAD = 2048  # bytes in front of what a read fills: see ReadBuffer
 CALM = 256  # lent reads in a row that did not fill a small buffer, until the large one goes
 BLOCK = 65536
-MOST_SEGMENTS = 64  # of one sendmsg: IOV_MAX is at least 16, 1024 on Linux
+MOST_SEGMENTS = 64  # of one sendmsg: IOV_MAX
 JOIN_BELOW = 16384  # parts smaller than this together are joined: one copy is cheaper than a vector
-GATHER_BELOW = 1024  # bytes: parts of a queue smaller than this gather, where there are many of them
+GATHER_BELOW = 1024  # bytes: smaller parts of a queue gather, where there are many
 FEW = 64  # segments of a queue that are not counted, nor gathered
 ENTRY = 256  # bytes that a segment costs beside its data
-TURN_BYTES = 1 << 20  # one stream's share of a turn: others are served in between
+TURN_BYTES = 1 << 20  # of one stream in a turn: others wait
 
 
 _TELLS_EXPORTS = sys.implementation.name == "cpython"
 _POISON = b"\xdd"
 _NOTHING = memoryview(b"")
+# What frames hold views in.
+_HOLDERS = "generator", "coroutine", "async_generator", "list", "tuple", "dict", "cell"
 
 
 def flat(data: Any, wanted: str = "bytes-like data") -> Data:
@@ -219,25 +221,25 @@ class ReadBuffer:
 
 
 class Lent(bytearray):
-    """What debug mode lends: known by its class, also where more is lent meanwhile."""
+    """What debug mode lends."""
 
     __slots__ = ()
 
 
 class DebugReadBuffer(ReadBuffer):
-    """A fresh buffer a read, of the size it would have, so that a stashed slice keeps its content and is found out."""
+    """A fresh buffer a read: what was stashed keeps its content, and is found out."""
 
     __slots__ = ()
 
     def receive(self, sock: Any) -> Optional[memoryview]:
-        """As ReadBuffer.receive, into new memory."""
+        """Into new memory."""
         size = self._filled(sock.recv_into)
         if size >= self._mark:
             self._fit(size, sock)
         return self.lend(size) if size else None
 
     def receive_from(self, sock: Any) -> Any:
-        """As ReadBuffer.receive_from, into new memory."""
+        """Into new memory."""
         return self._filled(sock.recvfrom_into)
 
     def _filled(self, fill: Any) -> Any:
@@ -254,13 +256,13 @@ class DebugReadBuffer(ReadBuffer):
         self.store = Lent(LEAD + (LARGE_READ_SIZE if self.large else READ_SIZE))
 
     def lend_bytes(self, data: Union[bytes, memoryview]) -> memoryview:
-        """A view of a copy of `data`: what escapes from it is found out as well."""
+        """A view of a copy of `data`."""
         self.store: bytearray = Lent(LEAD)
         self.store += data
         return self.lend(len(data))
 
     def take_back(self, view: memoryview, slots: Iterable[Any]) -> Optional[BorrowError]:
-        """Revokes the view, and finds what escaped from it."""
+        """Finds what escaped, too."""
         store: Any = _memory(view) or self.store  # a slot may have released it
         try:
             view.release()
@@ -279,15 +281,12 @@ class DebugReadBuffer(ReadBuffer):
         return False
 
     def parts(self, data: Any, borrowed: bool) -> List[Data]:
-        """As ReadBuffer.parts; to borrow a lent view, or a slice of one, is BorrowError."""
+        """To borrow a lent view, or a slice of one, is BorrowError."""
         parts = super().parts(data, borrowed)
         for part in parts:
             if borrowed and type(part) is memoryview and type(part.obj) is Lent:
-                raise BorrowError(
-                    "send() was given a lent receive view, which is revoked when the slot returns",
-                    "send_owned(view), which copies, or send(bytes(view))",
-                    "send borrows",
-                )
+                raise BorrowError("send() was given a lent receive view, which is revoked when the slot returns",
+                                  "send_owned(view), which copies, or send(bytes(view))", "send borrows")
         return parts
 
 
@@ -301,9 +300,21 @@ def _exported(store: bytearray) -> bool:
 
 def _in_traceback(store: bytearray) -> bool:
     """Whether all that exports `store` is in frames of an exception that somebody keeps: no slot has kept it."""
-    views = [thing for thing in gc.get_objects() if type(thing) is memoryview and _memory(thing) is store]
-    holders = [holder for view in views for holder in gc.get_referrers(view) if holder is not views]
-    return bool(holders) and all(type(one).__name__ == "frame" and not one.f_code.co_flags & 0x20 for one in holders)
+    things: List[Any] = [thing for thing in gc.get_objects() if type(thing) is memoryview and _memory(thing) is store]
+    for thing in things:  # what holds one joins them
+        holders = [one for one in gc.get_referrers(thing) if one is not things]
+        if not holders:  # what runs
+            return False
+        for one in holders:
+            kind = type(one).__name__
+            if kind == "frame":  # it may be a generator's that waits
+                holders += [of for of in gc.get_referrers(one) if type(of).__name__ in _HOLDERS[:3]]
+            elif kind not in _HOLDERS:
+                return False
+            elif id(one) not in map(id, things):
+                things.append(one)
+        holders.clear()
+    return bool(things)
 
 
 def _memory(view: memoryview) -> Any:
@@ -317,7 +328,7 @@ def _memory(view: memoryview) -> Any:
 def let_go(parts: Iterable[Data], kept: Iterable[Data] = ()) -> None:
     """Ends those of the views `parts`, which must be ours, that are not among `kept`: their owner may resize what they show.
 
-    CPython ends them by itself, with the last that knows them. Elsewhere they would last until the collector comes.
+    CPython ends them by itself.
     """
     if not _TELLS_EXPORTS:
         stay = set(map(id, kept))
@@ -334,12 +345,10 @@ def rest_from(part: Data, start: int) -> memoryview:
 
 def kept_view(slots: Iterable[Any]) -> BorrowError:
     """The error for a slot, one of these (functions, or as attached to a signal), that kept its view."""
-    return BorrowError(
-        "a receive view, or something made from it, outlived its callback: %s"
-        % ", ".join(debug.place(getattr(slot, "was", slot)) for slot in slots),
-        "copy what you keep, bytes(view), or hand it on at once with send_owned(view)",
-        "receive buffers are borrowed",
-    )
+    who = ", ".join(debug.place(getattr(slot, "was", slot)) for slot in slots)
+    return BorrowError("a receive view, or something made from it, outlived its callback: %s" % who,
+                       "copy what you keep, bytes(view), or hand it on at once with send_owned(view)",
+                       "receive buffers are borrowed")
 
 
 class Segment:
@@ -526,9 +535,7 @@ class Loan(Segment):
         if crc32(self._whole) != self._sum:
             raise BorrowError(
                 "a buffer given to send() was changed before the kernel had taken it; it was sent at:\n%s\n" % self._stack,
-                "leave it alone until on_drain or the done callback, or use send_owned(data), which copies",
-                "send borrows",
-            )
+                "leave it alone until on_drain or the done callback, or use send_owned(data), which copies", "send borrows")
 
 
 class DebugWriteQueue(WriteQueue):

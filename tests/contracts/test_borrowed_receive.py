@@ -308,6 +308,69 @@ def test_what_an_exception_holds_that_somebody_keeps_is_not_blamed(loop, reports
     reports.take(ValueError, *[icey.BorrowError] * (keep is not None))
 
 
+def raises_with_parts(stream, view):
+    parts = [view[:2], {"rest": view[2:]}]
+    raise ValueError(len(parts))
+
+
+def raises_in_a_generator(stream, view):
+    def parser():
+        head = view[:2]
+        yield head
+        raise ValueError
+
+    for head in parser():
+        del head
+
+
+def raises_beside_a_generator(stream, view):
+    def parser():
+        head = view[:2]
+        yield head[0]
+
+    waits = parser()
+    raise ValueError(next(waits))
+
+
+def raises_and_shows_its_variables(stream, view):
+    head = view[:2]
+    try:
+        raise ValueError(head[0])
+    except ValueError as exc:
+        repr(exc.__traceback__.tb_frame.f_locals)
+        raise
+
+
+@tells
+@only_debug
+@pytest.mark.parametrize("slot", [raises_with_parts, raises_in_a_generator, raises_beside_a_generator,
+                                  raises_and_shows_its_variables])
+def test_nor_is_what_such_an_exception_holds_in_turn(loop, reports, transport, slot):
+    link = transport()
+    link.stream.on_recv += slot
+    hear(loop, link)
+    reports.take(ValueError)
+
+
+@tells
+@only_debug
+@pytest.mark.parametrize("asynchronous", ["coroutine", "generator"])
+def test_a_coroutine_that_has_not_begun_and_keeps_a_slice_is_found(loop, reports, transport, asynchronous):
+    async def later(head):
+        return bytes(head)
+
+    async def piecewise(head):
+        yield bytes(head)
+
+    link = transport()
+    stashed = []
+    link.stream.on_recv += lambda stream, view: stashed.append((later if asynchronous == "coroutine" else piecewise)(view[:2]))
+    hear(loop, link)
+    reports.take(icey.BorrowError)
+    if asynchronous == "coroutine":
+        stashed[0].close()
+
+
 @tells
 @only_debug
 def test_a_generator_that_keeps_a_slice_is_found(loop, reports, transport):
