@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, List, Optional
 
-# As the code objects spell it: an absolute or normal form of it need not be a prefix of theirs.
+# As code objects spell it: an absolute or normal form need not be a prefix of theirs.
 _PACKAGE = os.path.dirname(os.path.dirname(sys._getframe().f_code.co_filename)) + os.sep
 
 
@@ -77,15 +77,16 @@ def _is_handler(frame: FrameType) -> bool:
 
 
 def place(fn: Any) -> str:
-    """Names a slot for a report: function, or the class of the object, and file and line where there are any.
+    """Names a slot for a report: function, or class of the object, and file and line if any.
 
     No repr, and no argument of a partial: they may hold what is nobody else's business. An object of ours that calls functions
     of others says by `stands_for` which.
     """
     inner = _inner(fn)
     code = code_of(fn)
-    name = getattr(inner, "__qualname__", None) or getattr(inner, "stands_for", None) or type(inner).__qualname__ + " object"
-    if not hasattr(code, "co_filename"):  # as of what is built into PyPy
+    others = getattr(getattr(fn, "__self__", inner), "stands_for", "")
+    name = others or getattr(inner, "__qualname__", None) or type(inner).__qualname__ + " object"
+    if others or not hasattr(code, "co_filename"):  # built into PyPy
         return str(name)
     return "%s (%s:%d)" % (name, code.co_filename, code.co_firstlineno)
 
@@ -130,7 +131,7 @@ def _refused(text: str, frame: FrameType) -> Any:
 def unclosed(handle: Any) -> None:
     """Warns of a handle, or a loop, that is collected open, and closes its sockets.
 
-    For `__del__`, which has it as a default of a parameter: at the interpreter's end a module may have lost its names.
+    For `__del__`, as a default of a parameter: at the interpreter's end a module may have lost its names.
     """
     try:
         named = repr(handle) if hasattr(handle, "sock") else "a Loop"

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from ..base.debug import place
 from ..base.errors import GraphError
 from ..base.signal import Signal
 from .packet import lend, packet_of
@@ -220,6 +221,23 @@ def others_take(signal: Any, stream: Any) -> bool:
     """Whether `signal` has slots besides that of `stream`, and those of streams that are over."""
     owners = [getattr(take, "__self__", None) for take in signal]
     return any(owner is not stream and getattr(owner, "flowing", True) for owner in owners)
+
+
+def lent_to(source: PacketStreamAdapter) -> str:
+    """For a BorrowError: who gets what `source` lends, its slots, and of a PacketStream the stages up to the boundary."""
+    takers: List[Any] = []
+    for take in source.on_packet:
+        stream = getattr(take, "__self__", None)
+        if not hasattr(stream, "source_failed"):
+            takers.append(take)
+            continue
+        for stage in stream.processors:  # type: ignore[union-attr]
+            if stage.retention is not PacketRetention.BORROWED:
+                break
+            takers += [stage.process, *(stage.on_packet if stage.has_slots else ())]
+        else:
+            takers += stream.on_packet  # type: ignore[union-attr]
+    return " or ".join(map(place, takers)) or type(source).__name__
 
 
 def chain(processors: Sequence[PacketProcessor], out: Stage, stream: Any, check: Optional[EndCheck] = None) -> Stage:

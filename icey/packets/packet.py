@@ -7,7 +7,7 @@
 
 Rules
 - A borrowed packet lives until the outermost `write()` or `emit()` that lent it returns. Then it is revoked, and so is the view
-  that its `data` was (but not a slice of that view: Python has no way to revoke one; it is BorrowError instead).
+  that its `data` was. Python has no way to revoke a slice of that view: debug mode finds those of what a source reads itself.
 - `clone()` gives another packet that owns its data; `retain()` makes the same packet own its data.
 
 Not here: where packets are lent (stream.py, adapter.py), cloned and retained (adapter.py).

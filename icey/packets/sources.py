@@ -38,7 +38,7 @@ from ..base.idler import Idler
 from ..base.lazy import left_out
 from ..base.poll import Poll
 from ..base.timer import Timer
-from .adapter import PacketProcessor, PacketStreamAdapter
+from .adapter import PacketProcessor, PacketStreamAdapter, lent_to
 from .packet import FlagPacket, PacketFlags, RawPacket
 from .stream import ACTIVE, CLOSED, ERROR, PAUSED, STOPPED
 
@@ -76,6 +76,11 @@ class HeldSource(PacketStreamAdapter):
     def on_stream_state(self, state: Any) -> None:
         """A PacketStream that this source feeds moved: the source is held as long as one of them is paused."""
         on_loop(self.loop, self._look_at_streams, state is PAUSED)
+
+    @property
+    def stands_for(self) -> str:
+        """For a BorrowError: who may have kept a view."""
+        return lent_to(self)
 
     def _look_at_streams(self, told: bool) -> None:
         self._hold(self.holds_up(PAUSED, told))
@@ -558,13 +563,18 @@ class FileSource(HeldSource):
     def _take(self, size: Optional[int]) -> None:
         """`size` bytes were read; None: there are none yet, 0: there will be none."""
         if size:
+            buffer = self.loop.read_buffer
             self._fresh = False
             self._lends = True
             try:
                 with memoryview(self._memory) as whole:
-                    self.emit(RawPacket(whole[:size]))
+                    view = buffer.lend_bytes(whole[:size])  # in debug mode a copy, so that a slice of it is found out
+                self.emit(RawPacket(view))
             finally:
                 self._lends = False
+            kept = buffer.take_back(view, (self,))
+            if kept is not None:
+                self._broke(kept)
         elif size is None or self._fresh:
             if self._interval is None:
                 self._wait()

@@ -76,6 +76,47 @@ def test_its_packets_are_lent(loop):
         bytes(view)
 
 
+class Parts(icey.PacketProcessor):
+    """Keeps a slice of each packet in `kept`."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def process(self, packet):
+        self.kept.append(packet.data[:1])
+        self.emit(packet)
+
+
+@pytest.mark.skipif(streams.PYPY, reason="PyPy does not tell who exports a buffer")
+@pytest.mark.parametrize("debug", [True], ids=["debug"])
+@pytest.mark.parametrize("kind", ["stream", "file", "threaded"])
+def test_in_debug_mode_who_may_have_kept_a_slice_is_named(loop, reports, path, kind, debug):
+    def looks(packet):
+        bytes(packet.data)
+
+    def behind_a_boundary(packet):
+        bytes(packet.data)
+
+    kept = []
+    source = (StreamSource(make(loop, [b"one", STALL])[0]) if kind == "stream" else
+              FileSource(loop, path, chunk=4, threaded=kind == "threaded"))
+    source.on_packet += looks
+    stream = PacketStream()
+    stream.attach_source(source, sync_state=True)
+    stream.attach(Parts(kept))
+    stream.attach(icey.SyncPacketQueue(loop), 1)
+    stream.on_packet += behind_a_boundary
+    errors = []
+    stream.on_error += lambda stream, exc: errors.append(exc)
+    stream.start()
+    packets.wait_for(lambda: turn(loop) or errors)
+    turn(loop, 3)
+    told = str(errors[0] if kind != "stream" else reports.take(BorrowError)[0])
+    assert type(errors[0]) is (icey.NetError if kind == "stream" else BorrowError) and stream.closed
+    assert "outlived its callback: " in told and "Parts.process (%s:" % __file__ in told and ".looks (%s:" % __file__ in told
+    assert "behind_a_boundary" not in told and "_received" not in told and bytes(kept[0]) in (b"o", b"0")
+
+
 def test_the_close_of_a_stream_is_its_end_too_and_comes_once(loop):
     sock, _ = make(loop, [b"one", END])
     source, ends = StreamSource(sock), []

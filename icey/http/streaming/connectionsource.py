@@ -11,7 +11,7 @@ from __future__ import annotations
 from ...base.emitter import Emitter
 from ...base.handle import on_loop
 from ...base.state import transitions, watch_states
-from ...packets.adapter import PacketStreamAdapter
+from ...packets.adapter import PacketStreamAdapter, lent_to
 from ...packets.packet import FlagPacket, PacketFlags
 from ...packets.stream import PAUSED
 
@@ -73,6 +73,11 @@ class ConnectionSource(PacketStreamAdapter, Emitter):  # emit() and loop are tho
         if self.stage == HELD:
             self.stage = STOPPED
             self.let_go()
+
+    @property
+    def stands_for(self) -> str:
+        """For a BorrowError: who may have kept a view."""
+        return lent_to(self)
 
     def on_stream_state(self, state: Any) -> None:
         """A PacketStream that this feeds moved; in whatever thread."""
