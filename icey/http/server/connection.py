@@ -12,13 +12,13 @@ states are in states.py. Beside them:
                  DRAINING    the request was answered before; the rest is dropped, within bounds
     exchange     the answer's side: its stages are in exchange.py
     held by      `_paused`: the application does not want the body now; `_choked`: the client does not read its answers, so its
-                 next requests wait. Each may hold the parser alone, or both.
+                 next requests wait
 
-How it is fast: all answers of one readable burst are gathered in `_out` and go out in one send. A request whose body, if it
-has one, is read (and which is neither HEAD nor CONNECT) is `quick`: its answer takes the short way, `answer` or `answer_head`,
-with a head that is known, and no other test is made.
+How it is fast: all answers of one readable burst are gathered in `_out` and go out in one send. A request that is read whole
+(and is neither HEAD nor CONNECT) is `quick`: its answer takes the short way, `answer` or `answer_head`, with a head that is
+known.
 
-What is late, looked at once a second by `sweep` instead of a timer a request:
+What is late, looked at once a second by `sweep`, without timers:
 
     what                                          limit                 then
     queued bytes that the client does not take    write_timeout         abort
@@ -519,7 +519,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
     # whose turn it is
 
     def _next(self) -> None:
-        if not self._keep_alive or self.server.stopping:
+        if not self._keep_alive or self.server.stopping and not self.server.waits(self.loop.now):
             self._begin_closing()
             return
         self._state = RECEIVING_HEADERS
@@ -611,7 +611,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
     # deadlines
 
     def sweep(self, now: float) -> None:
-        """Looks at what is late; the server calls it once a second, or more often where a limit is shorter."""
+        """Looks at what is late; the server calls it."""
         limits, state, stream = self.server.limits, self._state, self.stream
         if state is CLOSING:
             if self._lingering is not None:
@@ -705,22 +705,26 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
 
     # the end
 
-    def retire(self, idle: bool) -> None:
-        """The server stops: the answer under way is the last one. If `idle`, a connection without one goes now."""
-        if idle or self.exchange is not None:
+    def retire(self) -> None:
+        """The server stops: an answer that begins is the last one; without one it goes when its linger is over."""
+        exchange, stream = self.exchange, self.stream
+        if exchange is not None and exchange.stage == OPEN:  # else its head has said that more may follow
             self._keep_alive = False
             self.quick = None
-        if idle and self._idle():
+        if self._idle():
+            late = stream.outstanding
+            if self.server.waits(self.loop.now if late else max(self.stamp, stream.last_taken())):
+                return
             if not self._corked:  # else it was answered in this burst: the parser is in the midst of it
-                self.stream.look()
+                stream.look()
             if self._idle():
-                if self._corked or self.stream.outstanding:
+                if self._corked or late:
                     self._begin_closing()
-                else:  # nothing is on its way, so nothing is lost by not lingering
+                else:  # nothing is on its way
                     self._state = CLOSING
                     if not self.loop.closed:
-                        self.stream.shutdown()  # told now: the turn closes it at its end
-                    self.stream.close()
+                        stream.shutdown()  # told now: the turn closes it at its end
+                    stream.close()
 
     def give_up(self) -> None:
         """The server waits no longer: what is not out is cut; an answer that the client has taken whole has ended in order."""

@@ -188,8 +188,7 @@ _QUOTED = [chr(octet) if octet in UNRESERVED else "%%%02X" % octet for octet in 
 # By number: to read a character's name the compiler needs `unicodedata`, which some Pythons come without.
 _ESCAPES = dict.fromkeys(range(0x80, 0xA0), "\ufffd")  # the replacement character
 _ESCAPES.update({code: chr(0x2400 + code) for code in range(0x20)})  # the pictures of control characters
-_ESCAPES.update({0x7F: "\u2421", ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"})
-_ESCAPES.update({ord('"'): "&quot;", ord("'"): "&#39;"})
+_ESCAPES.update(str.maketrans({"\x7f": "\u2421", "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}))
 
 
 def _row(entry: Entry) -> str:
@@ -224,24 +223,18 @@ def _heads(sort: str) -> str:
     """The column heads, each a link that sorts by its column, or the other way round if that is the order now."""
     cells = []
     for key, label in (("name", "Name"), ("size", "Size"), ("date", "Modified (UTC)")):
-        if sort == key:
-            cells.append('<th aria-sort="ascending"><a href="?sort=-%s">%s</a>' % (key, label))
-        elif sort == "-" + key:
-            cells.append('<th aria-sort="descending"><a href="?sort=%s">%s</a>' % (key, label))
-        else:
-            cells.append('<th><a href="?sort=%s">%s</a>' % (key, label))
+        now = {key: ' aria-sort="ascending"', "-" + key: ' aria-sort="descending"'}.get(sort, "")
+        cells.append('<th%s><a href="?sort=%s%s">%s</a>' % (now, "-" * (sort == key), key, label))
     return "".join(cells)
 
 
 def _count(folders: int, files: int, total: int) -> str:
-    if not folders and not files:
-        return "This folder is empty."
     parts = []
     if folders:
         parts.append("%d folder%s" % (folders, "s" * (folders != 1)))
     if files:
         parts.append("%d file%s, %s" % (files, "s" * (files != 1), human_size(total)))
-    return " and ".join(parts)
+    return " and ".join(parts) or "This folder is empty."
 
 
 _PAGE = """<!DOCTYPE html>

@@ -5,9 +5,9 @@
     server.start()
 
 Rules: `close()` is `stop(drain=0)`. `stop()` loses nothing: what waits in the listener's backlog is accepted, and connections
-that are idle, or so fresh that nothing has come, stay for `linger` seconds: the request that was on its way when the server
-stopped is answered, with `Connection: close`. Deadlines are looked at once a second (more often where one is shorter), for all
-connections at once: there is no timer per request.
+that are idle, or so fresh that nothing has come, stay for `linger` seconds, as does one behind an answer that had begun before,
+and so did not say that it is the last: the next request is answered, with `Connection: close`. Deadlines are looked at once a
+second (more often where one is shorter), for all connections at once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Server(Handle):
     tls.server_context. proxy_protocol: the peers (IP addresses, networks, "unix") whose connections begin with a PROXY header,
     and must. compress: answers of text are gzipped where the client takes that, see compression.py.
 
-    `connections_made`: connections accepted so far; `body_bytes`: bytes of requests' bodies read so far; `stopping`: stop() was
+    `connections_made`: accepted so far; `body_bytes`: of requests' bodies, read so far; `stopping`: stop() was
     called. For its connections: `exchange_class`, `heads`, `headcache`; `dispatch` and `told`, the slots of on_request and
     on_answer; `gone()` and `one_less()` say that one is over.
     """
@@ -57,7 +57,7 @@ class Server(Handle):
     __slots__ = (
         "limits", "connections_made", "body_bytes", "exchange_class", "_where", "_reuse_port", "_listener", "_connections",
         "_responder", "heads", "headcache", "told", "dispatch", "stopping", "_shutdown_told", "_sweeper", "_drained_by",
-        "_deadline", "_listening", "_lingering", "_gate", "_secured", "_held", "_unanswered",
+        "_deadline", "_listening", "_linger", "_lingering", "_stopped", "_gate", "_secured", "_held", "_unanswered",
     )
 
     on_request: Event[Callable[[Exchange], Any]] = Event(
@@ -109,6 +109,7 @@ class Server(Handle):
         self._drained_by: Optional[float] = None  # in the loop's time, what is in flight is to be out
         self._deadline: Optional[Watchdog] = None
         self._lingering: Optional[Timer] = None  # until then idle connections may ask once more
+        self._linger = self._stopped = 0.0  # seconds, from then on
         self._unanswered: Optional[Unanswered] = None
         self._secured: Optional[Callable[[TCPSocket], TCPSocket]] = None if tls is None else _over_tls(tls, self.limits)
         self._gate: Optional[Gate] = None
@@ -184,13 +185,9 @@ class Server(Handle):
                     listener.on_close += self._listens_no_more
             if not self.loop.closed:
                 self.loop.call_soon(self._tell_shutdown)
-            for connection in self.connections:
-                connection.retire(False)
         if self.phase == CLOSING:
-            if linger and not self.loop.closed:
-                self._linger(linger)
-            else:
-                self._retire()
+            self._linger, self._stopped = 0.0 if self.loop.closed else linger, self.loop.now
+            self._retire()
             if not drain:
                 self._listening = False
                 if self._listener is not None:  # it looks once more
@@ -250,8 +247,7 @@ class Server(Handle):
     def _listens_no_more(self, listener: TCPListener) -> None:
         """The listener is closed: what it accepted last is among the clients."""
         self._listening = False
-        if self.phase == CLOSING and not self._clients():
-            self.finish()
+        self.one_less()
 
     def one_less(self) -> None:
         if self.stopping:
@@ -276,19 +272,22 @@ class Server(Handle):
 
     # the end
 
-    def _linger(self, linger: float) -> None:
-        if self._lingering is not None:
-            self._lingering.abort()
-        self._lingering = self.loop.call_later(linger, self._retire)
+    def waits(self, since: float) -> bool:
+        """Whether a client that has its answers `since`, and was told of no end, may still ask, until `_retire`."""
+        left = self._linger and max(since, self._stopped) + self._linger - self.loop.now
+        if left > 0 and self._lingering is None:
+            self._lingering = self.loop.call_later(left, self._retire)
+        return left > 0
 
     def _retire(self) -> None:
-        """Idle connections have had their time."""
+        """Idle connections whose time is over go."""
         if self._lingering is not None:
             self._lingering.abort()
-        if self._gate is not None:
+        self._lingering = None
+        if not self.waits(0.0) and self._gate is not None:
             self._gate.abort()
         for connection in self.connections:
-            connection.retire(True)
+            connection.retire()
 
     def _set_deadline(self, drain: float) -> None:
         self._drained_by = self.loop.now + drain
@@ -302,6 +301,8 @@ class Server(Handle):
             connection.stream.look()
 
     def _give_up(self) -> None:
+        self._linger = 0.0
+        self._retire()  # what is out is not cut
         for connection in self.connections:
             connection.give_up()
 

@@ -24,7 +24,6 @@ Rules:
 - A folder answers with its index file, else its listing (403 if that is off); without its slash at the end it
   redirects there.
 - Only regular files are opened for good; the open itself never waits (a FIFO without a writer would, for ever).
-- A listing is made in slices of SLICE seconds, one in a turn of the loop.
 - What is said of a file (validators, type) is remembered for as long as the system, asked each time, says the same of it.
 - A file that lies compressed beside itself, `x.br` or `x.gz` beside `x` and not older, is sent so to a client that takes it.
 - A small file is read and answered at once; a larger one is handed to the engine piece by piece, exactly as many bytes
@@ -63,13 +62,13 @@ if TYPE_CHECKING:
     Span = Tuple[int, int]
 
 
-SMALL = 64 * 1024  # bytes: up to here a body is read and sent in one go with its head: cheaper than sendfile
+SMALL = 64 * 1024  # bytes: up to here a body goes out with its head: cheaper than sendfile
 MOST_DESCRIBED = 256  # descriptions of files that are remembered
 SLICE = 0.001  # seconds that a listing may hold the loop in one turn; its last step may take some more
 FIRST_STAMP = 2  # seconds since the epoch: what is said to be older says nothing of when it was modified
 EXPOSED = "Accept-Ranges, Allow, Content-Encoding, Content-Length, Content-Range, Date, ETag, Retry-After"
 SHORT = 250  # characters of a path that is longer nowhere than a system takes in one go (1024 bytes)
-PREFLIGHT_AGE = 3600  # seconds that a browser may remember the answer to a preflight
+PREFLIGHT_AGE = 3600  # seconds that browsers remember a preflight's answer
 
 
 class Description:

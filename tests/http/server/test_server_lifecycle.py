@@ -233,6 +233,7 @@ def test_on_shutdown_lets_long_lived_answers_end(site):
     site.turn(3)
     server.stop(10.0)
     assert client.answer().body == b"bye"
+    site.wait(0.5)  # of the linger: the head did not say that it is the last
     assert client.at_end()
 
 
@@ -436,6 +437,95 @@ def test_a_head_under_way_when_the_linger_is_over_has_the_drain(site):
     client.send(http.request()[9:])
     last(client)
     site.until(lambda: server.closed)
+
+
+def begun(server, length=None):
+    """Begins the answers before the stop; returns their exchanges."""
+    exchanges = []
+
+    def slot(exchange):
+        if server.stopping:
+            hello(exchange)
+        else:
+            if length is not None:
+                exchange.response.headers["Content-Length"] = length
+            exchange.send(b"a")
+            exchanges.append(exchange)
+
+    server.on_request += slot
+    return exchanges
+
+
+@pytest.mark.parametrize("length", [None, "2"])
+@pytest.mark.parametrize("after", [0.2, 0.5, 3.0])
+def test_behind_an_answer_that_had_begun_is_one_request_more(site, after, length):
+    """Its head did not say that the connection ends: the client may ask again, and does."""
+    server = site.serve()
+    exchanges = begun(server, length)
+    asking, silent = site.client(), site.client()
+    for client in (asking, silent):
+        client.ask()
+    site.until(lambda: len(exchanges) == 2)
+    server.stop(10.0)
+    site.wait(after)
+    for exchange in exchanges:
+        exchange.send(b"b")
+        exchange.end()
+    for client in (asking, silent):
+        answer = client.answer()
+        assert answer.body == b"ab" and "connection" not in answer.names
+    site.wait(0.375)
+    asking.ask()
+    last(asking)
+    site.until(lambda: len(server.connections) == 1)
+    site.wait(0.125)
+    assert silent.at_end()
+    silent.close()
+    site.until(lambda: server.closed)
+
+
+@pytest.mark.parametrize("linger", [0, 0.5])
+def test_behind_an_answer_whose_request_is_still_read(site, linger):
+    server = site.serve(hello)
+    client = site.client()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nHe")
+    assert "connection" not in client.answer().names
+    server.stop(10.0, linger=linger)
+    site.wait(2.0)
+    client.send(b"llo")
+    if linger:
+        client.ask()
+        last(client)
+    else:
+        assert client.at_end()
+
+
+def test_without_a_linger_an_answer_that_had_begun_is_the_last(site):
+    server = site.serve()
+    exchanges = begun(server)
+    client = site.client()
+    client.ask()
+    site.until(lambda: exchanges)
+    server.stop(10.0, linger=0)
+    site.wait(1.0)
+    exchanges[0].end()
+    assert client.answer().body == b"a"
+    assert client.at_end()
+
+
+def test_who_may_still_ask_when_the_drain_is_over_is_not_cut(site):
+    server = site.serve()
+    exchanges = begun(server)
+    client = site.client()
+    client.ask()
+    site.until(lambda: exchanges)
+    server.stop(10.0)
+    site.wait(9.75)
+    exchanges[0].end()
+    assert client.answer().body == b"a"
+    site.wait(0.25)
+    assert client.at_end()
+    assert server.closed
 
 
 # close(): stop(drain=0)
