@@ -74,10 +74,9 @@ def listen(loop: Loop, addresses: List[Address], flag: str = "--port") -> TCPLis
     """A listener at the first of these addresses that is free, or on the socket that systemd opened for this process. Trouble
     if there is none. flag: the flag that gave the port."""
     trouble: Optional[Trouble] = None
-    if "LISTEN_FDS" in os.environ:
-        passed = _passed(loop)
-        if passed is not None:
-            return passed
+    found = passed(loop)
+    if found is not None:
+        return found
     for address in addresses:
         try:
             return TCPListener(loop, address)
@@ -87,8 +86,10 @@ def listen(loop: Loop, addresses: List[Address], flag: str = "--port") -> TCPLis
     raise trouble
 
 
-def _passed(loop: Loop) -> Optional[TCPListener]:
-    """The listener that systemd opened for this process, None for none."""
+def passed(loop: Loop) -> Optional[TCPListener]:
+    """The listener that systemd opened for this process, None for none. Trouble: there are several, or it is no listener."""
+    if "LISTEN_FDS" not in os.environ:
+        return None
     try:
         from ...workers.systemd import listeners
 

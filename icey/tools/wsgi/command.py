@@ -26,7 +26,7 @@ from ...net.listener import TCPListener
 from ...net.networks import Networks
 from ..cli.console import Formatter, Parser, Trouble
 from ..cli.failures import INTERRUPTED, USAGE
-from ..cli.listening import addresses_of, listen, port_number, renewed, tls_of, worker_count
+from ..cli.listening import addresses_of, listen, passed, port_number, renewed, tls_of, worker_count
 from ..cli.serving import Inspected, add_inspect, announce, log_line, serve_by_workers, serve_on, stopping, tell
 from .loading import here, load, place
 
@@ -125,15 +125,15 @@ def _serve_anew(addresses: List[Address], options: argparse.Namespace, tls: Any,
             raise
         tell("%s; waiting for a change" % trouble)
     with Loop() as loop:
+        kept = passed(loop) if fd is None else TCPListener(loop, None, fd=fd)
+        listener = kept or listen(loop, addresses)
         if fd is not None:
-            listener = TCPListener(loop, None, fd=fd)
             os.close(fd)  # the listener has its own
             loop.call_soon(tell, "Serving again")
         else:
-            listener = listen(loop, addresses)
             loop.call_soon(_announce, listener.address, options)
         server = _server(loop, listener, slot, options, tls)
-        reloader = Reloader(loop, server, listener, slot is not unloaded, reading)
+        reloader = Reloader(loop, server, listener, slot is not unloaded, reading, kept is None)
         with Inspected(loop, options.inspect):
             status = serve_on(loop, server, run, tells=False)  # it begins again, and again
     if reloader.changed and not status:

@@ -3,7 +3,7 @@
 What changes is found by looking (tools/serve/treewatch.py), in the current folder and in those of the application's other
 modules, not in Python's own and installed ones. A change of a module that is loaded, or, after the application failed to load,
 of any module, stops the server; then the process replaces itself by a new one of the same command (exec), which is handed the
-listener: clients that connect meanwhile wait, and are not refused.
+listener: clients that connect meanwhile wait, and are not refused. A Unix socket that is not systemd's is made anew.
 
 Rules
 - Where the application does not load, the server answers 500 and says so, until a change mends it.
@@ -82,10 +82,16 @@ def _stats(path: str) -> Optional[Tuple[float, int]]:
 
 
 class Reloader:
-    """Watches; `changed`: the files because of which the server was stopped, none as long as it was not."""
+    """Watches; `changed`: the files because of which the server was stopped, none as long as it was not.
 
-    def __init__(self, loop: Loop, server: Server, listener: TCPListener, loaded: bool, reading: Reading) -> None:
+    own: the listener was made here, and the file of a Unix socket goes with it.
+    """
+
+    def __init__(
+        self, loop: Loop, server: Server, listener: TCPListener, loaded: bool, reading: Reading, own: bool = True
+    ) -> None:
         self.changed: List[str] = []
+        self._stays = os.name == "posix" and (listener.address.port is not None or not own)
         self._server = server
         self._listener = listener
         self._loaded = loaded
@@ -111,7 +117,7 @@ class Reloader:
         if sources and not self.changed:
             self.changed = sources
             tell("Changed: %s" % ", ".join(map(os.path.relpath, sources)))
-            if self._listener.address.port is not None and os.name == "posix":
+            if self._stays:
                 self._fd = os.dup(self._listener.sock.fileno())
             self._server.on_shutdown.detach(stopping)  # it begins again, and not in ten seconds
             self._server.stop(drain=DRAIN, linger=0.0)

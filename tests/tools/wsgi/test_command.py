@@ -3,6 +3,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import types
@@ -131,6 +132,40 @@ def test_reload_starts_anew(shop):
         changed(shop / "shop.py", "VERSION = 2  # more\n" + APP)
         assert serving.says("Changed") == "Changed: shop.py\n" and serving.says("Serving again")
         assert serving.ask()[1][:2] == "2 "
+        assert serving.end()[0] == ORDERLY
+
+
+PASSED = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "icey", "wsgi", "shop:app", "0", "--reload", "-q"])
+"""
+
+
+@pytest.mark.needs("fork")
+def test_reload_stays_on_the_unix_socket_that_systemd_opened(shop):
+    """Nobody else would make it anew."""
+    path = str(shop / "socket")
+
+    def answer():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(path)
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: client.recv(4096), b"")).partition(b"\r\n\r\n")[2]
+
+    with socket.socket(socket.AF_UNIX) as systemd:
+        systemd.bind(path)
+        systemd.listen()
+        serving = Serving.__new__(Serving)
+        serving.process = subprocess.Popen(
+            [sys.executable, "-c", PASSED, str(systemd.fileno())], cwd=str(shop), pass_fds=[systemd.fileno()],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    with serving:
+        assert path in serving.process.stdout.readline() and answer()[:2] == b"1 "
+        for version in (2, 3):
+            changed(shop / "shop.py", "VERSION = %d%s\n" % (version, version * "#") + APP)
+            assert serving.says("Serving again") and answer()[:2] == b"%d " % version
         assert serving.end()[0] == ORDERLY
 
 
