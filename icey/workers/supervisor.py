@@ -349,7 +349,7 @@ class Supervisor(Handle):
         if coming is None or running < self._count:
             return
         self.generation, self._coming = coming, None
-        self._notifier.tell("READY=1")
+        self._notifier.tell("READY=1", "STATUS=")  # it may say that a reload before failed
         tell, self._tell_ready = self._tell_ready, None
         if tell is not None:
             tell(self)

@@ -25,9 +25,13 @@ class Systemd:
 
     def __init__(self, told):
         self.told = told
+        self.status = ""  # what `systemctl status` shows
 
     def tell(self, *lines):
         self.told.append(lines[0])
+        for line in lines[1:]:
+            if line.startswith("STATUS="):
+                self.status = line[7:]
 
     def close(self):
         pass
@@ -425,8 +429,10 @@ def test_a_reload_that_fails_leaves_the_old(running, ready):
     running.wait(1.0)
     assert sorted(running.supervisor.children) == [100, 101]
     assert running.told == ["RELOADING=1", "READY=1"] and running.supervisor.status == 0
+    assert running.supervisor._notifier.status == "the last reload failed"
     running.supervisor.reload()
     running.say(worker.READY, 104, 105)
+    assert running.supervisor._notifier.status == ""
     assert running.signals[1:] == [(100, signal.SIGTERM), (101, signal.SIGTERM)]
 
 
