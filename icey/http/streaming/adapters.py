@@ -61,6 +61,8 @@ class ExchangeFeed(Feed):
         exchange.on_close += self.client_gone
         if self.endless:
             exchange.server.on_shutdown += self._server_stops
+            if exchange.server.closing:  # it has said so to those who were there
+                exchange.loop.call_soon(self.close)
         if exchange.bodiless:
             self.close()
 

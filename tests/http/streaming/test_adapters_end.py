@@ -617,6 +617,36 @@ def test_endless_answers_end_when_the_server_is_told_to_stop(site, kind, ended):
     site.until(lambda: site.server.closed)
 
 
+@pytest.mark.parametrize("when", [0.0, 0.25])
+@pytest.mark.parametrize("kind, ended", [(ChunkedAdapter, False), (MultipartAdapter, True), (SseAdapter, True)])
+def test_endless_answers_that_begin_while_the_server_stops_end_at_once(site, kind, ended, when):
+    """It has told those who were there; one that is asked for in the linger would be cut when the drain is over."""
+    def slot(exchange):
+        if exchange.request.path == "/":
+            exchange.respond(200, b"Hello")
+        else:
+            feeds.append(kind(exchange))
+            feeds[0].process(RawPacket(b"packet"))
+
+    feeds = []
+    server = site.serve(slot)
+    client = site.client()
+    client.ask()
+    assert client.answer().body == b"Hello"
+    server.stop(drain=60)
+    site.wait(when)
+    client.ask("GET", "/feed")
+    head_of(client)
+    site.turn(3)
+    assert feeds[0].closed == ended
+    if not ended:
+        feeds[0].process(RawPacket(b"goes on", FINAL))
+    assert len(chunks(client)) == (1 if kind is SseAdapter else 2)
+    client.close()
+    site.until(lambda: server.closed)
+    assert site.clock() == 1000.0 + when
+
+
 @each_kind
 def test_a_server_keeps_no_hold_on_an_answer_that_is_over(site, kind):
     feeds = serving(site, kind)
