@@ -17,34 +17,33 @@ from .base.lazy import lazy as _lazy
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from . import hosts as hosts
-    from . import http as http
-    from . import mqtt as mqtt
-    from . import workers as workers
+    from . import hosts as hosts, http as http, mqtt as mqtt, workers as workers
     from .base.application import run as run
-    from .base.errors import AffinityError as AffinityError
-    from .base.errors import BadRequest as BadRequest
-    from .base.errors import BadResponse as BadResponse
-    from .base.errors import BorrowError as BorrowError
-    from .base.errors import ConnectError as ConnectError
-    from .base.errors import ContractError as ContractError
-    from .base.errors import Deadline as Deadline
-    from .base.errors import GraphError as GraphError
-    from .base.errors import HttpError as HttpError
-    from .base.errors import IceyError as IceyError
-    from .base.errors import IncompleteBody as IncompleteBody
-    from .base.errors import NetError as NetError
-    from .base.errors import NotSupported as NotSupported
-    from .base.errors import PeerClosed as PeerClosed
-    from .base.errors import ProtocolError as ProtocolError
-    from .base.errors import QueueFull as QueueFull
-    from .base.errors import RequestTimeout as RequestTimeout
-    from .base.errors import ResolveError as ResolveError
-    from .base.errors import StateError as StateError
-    from .base.errors import TLSError as TLSError
-    from .base.errors import TooLarge as TooLarge
-    from .base.errors import Truncated as Truncated
-    from .base.errors import WebSocketError as WebSocketError
+    from .base.errors import (
+        AffinityError as AffinityError,
+        BadRequest as BadRequest,
+        BadResponse as BadResponse,
+        BorrowError as BorrowError,
+        ConnectError as ConnectError,
+        ContractError as ContractError,
+        Deadline as Deadline,
+        GraphError as GraphError,
+        HttpError as HttpError,
+        IceyError as IceyError,
+        IncompleteBody as IncompleteBody,
+        NetError as NetError,
+        NotSupported as NotSupported,
+        PeerClosed as PeerClosed,
+        ProtocolError as ProtocolError,
+        QueueFull as QueueFull,
+        RequestTimeout as RequestTimeout,
+        ResolveError as ResolveError,
+        StateError as StateError,
+        TLSError as TLSError,
+        TooLarge as TooLarge,
+        Truncated as Truncated,
+        WebSocketError as WebSocketError,
+    )
     from .base.handle import Handle as Handle
     from .base.idler import Idler as Idler
     from .base.limits import Limits as Limits
@@ -52,8 +51,7 @@ if TYPE_CHECKING:
     from .base.pipe import Pipe as Pipe
     from .base.poll import Poll as Poll
     from .base.process import Process as Process
-    from .base.signal import LocalSignal as LocalSignal
-    from .base.signal import Signal as Signal
+    from .base.signal import LocalSignal as LocalSignal, Signal as Signal
     from .base.state import Stateful as Stateful
     from .base.stream import Stream as Stream
     from .base.streamprotocol import StreamProtocol as StreamProtocol
@@ -61,42 +59,45 @@ if TYPE_CHECKING:
     from .base.threadpool import ThreadPool as ThreadPool
     from .base.threadsignal import ThreadSignal as ThreadSignal
     from .base.timer import Timer as Timer
-    from .mqtt.errors import MqttError as MqttError
-    from .mqtt.errors import MqttRefused as MqttRefused
+    from .mqtt.errors import MqttError as MqttError, MqttRefused as MqttRefused
     from .net import tls as tls
     from .net.adapter import Adapter as Adapter
     from .net.address import Address as Address
     from .net.dns import resolve as resolve
-    from .net.interfaces import Interface as Interface
-    from .net.interfaces import interfaces as interfaces
+    from .net.interfaces import Interface as Interface, interfaces as interfaces
     from .net.listener import TCPListener as TCPListener
     from .net.networks import Networks as Networks
     from .net.tcp import TCPSocket as TCPSocket
-    from .net.tls import TLSSocket as TLSSocket
-    from .net.tls import start_tls as start_tls
+    from .net.tls import TLSSocket as TLSSocket, start_tls as start_tls
     from .net.transaction import Transaction as Transaction
     from .net.udp import UDPSocket as UDPSocket
-    from .packets.adapter import PacketProcessor as PacketProcessor
-    from .packets.adapter import PacketRetention as PacketRetention
-    from .packets.adapter import PacketStreamAdapter as PacketStreamAdapter
+    from .packets.adapter import (
+        PacketProcessor as PacketProcessor,
+        PacketRetention as PacketRetention,
+        PacketStreamAdapter as PacketStreamAdapter,
+    )
     from .packets.filesink import FileSink as FileSink
-    from .packets.packet import DatagramPacket as DatagramPacket
-    from .packets.packet import FlagPacket as FlagPacket
-    from .packets.packet import Packet as Packet
-    from .packets.packet import PacketFlags as PacketFlags
-    from .packets.packet import RawPacket as RawPacket
-    from .packets.queue import AsyncPacketQueue as AsyncPacketQueue
-    from .packets.queue import SyncPacketQueue as SyncPacketQueue
-    from .packets.socket import Delimited as Delimited
-    from .packets.socket import Fixed as Fixed
-    from .packets.socket import LengthPrefixed as LengthPrefixed
-    from .packets.socket import PacketSocket as PacketSocket
-    from .packets.sources import FileSource as FileSource
-    from .packets.sources import StreamSink as StreamSink
-    from .packets.sources import StreamSource as StreamSource
-    from .packets.sources import TimerSource as TimerSource
-    from .packets.stream import PacketStream as PacketStream
-    from .packets.stream import PacketStreamState as PacketStreamState
+    from .packets.packet import (
+        DatagramPacket as DatagramPacket,
+        FlagPacket as FlagPacket,
+        Packet as Packet,
+        PacketFlags as PacketFlags,
+        RawPacket as RawPacket,
+    )
+    from .packets.queue import AsyncPacketQueue as AsyncPacketQueue, SyncPacketQueue as SyncPacketQueue
+    from .packets.socket import (
+        Delimited as Delimited,
+        Fixed as Fixed,
+        LengthPrefixed as LengthPrefixed,
+        PacketSocket as PacketSocket,
+    )
+    from .packets.sources import (
+        FileSource as FileSource,
+        StreamSink as StreamSink,
+        StreamSource as StreamSource,
+        TimerSource as TimerSource,
+    )
+    from .packets.stream import PacketStream as PacketStream, PacketStreamState as PacketStreamState
 
 _HOME = {
     "base.application": "run",

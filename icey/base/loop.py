@@ -25,8 +25,7 @@ from _thread import get_ident
 from collections import deque
 from heapq import heapify, heappop, heappush
 
-from . import debug as debugging
-from . import log
+from . import debug as debugging, log
 from .buffer import DebugReadBuffer, ReadBuffer
 from .emitter import wrong_thread
 from .errors import StateError

@@ -23,20 +23,15 @@ if TYPE_CHECKING:
     from .client.cookiejar import CookieJar as CookieJar
     from .client.eventsource import EventSource as EventSource
     from .client.fetch import fetch as fetch
-    from .client.multipartencoder import FilePart as FilePart
-    from .client.multipartencoder import MultipartEncoder as MultipartEncoder
+    from .client.multipartencoder import FilePart as FilePart, MultipartEncoder as MultipartEncoder
     from .client.proxy import Proxy as Proxy
     from .client.states import ClientState as ClientState
     from .http1.parser import Parser as Parser
-    from .semantics.auth import BasicAuth as BasicAuth
-    from .semantics.auth import DigestAuth as DigestAuth
-    from .semantics.auth import DigestVerifier as DigestVerifier
+    from .semantics.auth import BasicAuth as BasicAuth, DigestAuth as DigestAuth, DigestVerifier as DigestVerifier
     from .semantics.cookies import Cookie as Cookie
-    from .semantics.eventstream import EventStreamParser as EventStreamParser
-    from .semantics.eventstream import ServerSentEvent as ServerSentEvent
+    from .semantics.eventstream import EventStreamParser as EventStreamParser, ServerSentEvent as ServerSentEvent
     from .semantics.headers import Headers as Headers
-    from .semantics.message import Request as Request
-    from .semantics.message import Response as Response
+    from .semantics.message import Request as Request, Response as Response
     from .semantics.url import URL as URL
     from .semantics.urlencoded import parse_urlencoded as parse_urlencoded
     from .semantics.urlencoding import urlencode as urlencode
@@ -44,27 +39,26 @@ if TYPE_CHECKING:
     from .server.accesslog import AccessLog as AccessLog
     from .server.connection import ServerConnection as ServerConnection
     from .server.exchange import Exchange as Exchange
-    from .server.forms import Form as Form
-    from .server.forms import FormFile as FormFile
-    from .server.forms import FormParser as FormParser
-    from .server.forwarding import ForwardedInfo as ForwardedInfo
-    from .server.forwarding import forwarded as forwarded
-    from .server.operations import Health as Health
-    from .server.operations import Metrics as Metrics
+    from .server.forms import Form as Form, FormFile as FormFile, FormParser as FormParser
+    from .server.forwarding import ForwardedInfo as ForwardedInfo, forwarded as forwarded
+    from .server.operations import Health as Health, Metrics as Metrics
     from .server.responder import Responder as Responder
     from .server.server import Server as Server
     from .server.states import ServerState as ServerState
     from .server.static import StaticFiles as StaticFiles
     from .server.wsgi import WSGI as WSGI
-    from .streaming.adapters import ChunkedAdapter as ChunkedAdapter
-    from .streaming.adapters import EventPacket as EventPacket
-    from .streaming.adapters import MultipartAdapter as MultipartAdapter
-    from .streaming.adapters import SseAdapter as SseAdapter
-    from .streaming.clientends import ClientSink as ClientSink
-    from .streaming.clientends import ClientSource as ClientSource
-    from .streaming.sources import ExchangeSource as ExchangeSource
-    from .streaming.sources import WebSocketSink as WebSocketSink
-    from .streaming.sources import WebSocketSource as WebSocketSource
+    from .streaming.adapters import (
+        ChunkedAdapter as ChunkedAdapter,
+        EventPacket as EventPacket,
+        MultipartAdapter as MultipartAdapter,
+        SseAdapter as SseAdapter,
+    )
+    from .streaming.clientends import ClientSink as ClientSink, ClientSource as ClientSource
+    from .streaming.sources import (
+        ExchangeSource as ExchangeSource,
+        WebSocketSink as WebSocketSink,
+        WebSocketSource as WebSocketSource,
+    )
     from .websocket.broadcast import broadcast as broadcast
     from .websocket.compression import WebSocketCompression as WebSocketCompression
     from .websocket.frames import WebSocketCore as WebSocketCore

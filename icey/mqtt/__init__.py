@@ -6,11 +6,8 @@ from ..base.lazy import lazy as _lazy
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from .client import Client as Client
-    from .core import MqttCore as MqttCore
-    from .core import MqttObserver as MqttObserver
-    from .ends import MessagePacket as MessagePacket
-    from .ends import Sink as Sink
-    from .ends import Source as Source
+    from .core import MqttCore as MqttCore, MqttObserver as MqttObserver
+    from .ends import MessagePacket as MessagePacket, Sink as Sink, Source as Source
     from .packets import Will as Will
 
 _HOME = {

@@ -27,8 +27,7 @@ import sys
 
 from ..base.buffer import TURN_BYTES
 from ..base.errors import Deadline, TLSError, Truncated
-from ..base.handle import CLOSED, FINISHING
-from ..base.handle import OPEN as IN_USE
+from ..base.handle import CLOSED, FINISHING, OPEN as IN_USE
 from ..base.poller import CAN_READ
 from ..base.state import transitions, watch_states
 from ..base.stream import BROKEN, UP, Stream

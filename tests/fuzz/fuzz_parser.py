@@ -22,8 +22,7 @@ if __name__ == "__main__":
 
 from icey import Limits
 from icey.base.limits import DEFAULTS
-from icey.http.http1 import headcache as memos
-from icey.http.http1 import parser as parsers
+from icey.http.http1 import headcache as memos, parser as parsers
 from tests.fuzz.messages import Recorder, answers, bytewise, feed, parser_for, random_cuts, stream
 from tests.fuzz.mutate import accepted, mutated, requests, responses
 

@@ -5,8 +5,7 @@ from icey.http import Server, WebSocketCore
 from icey.http.http1 import headcache as memo
 from icey.http.server.connection import ServerConnection
 from icey.http.websocket import frames as websocket
-from icey.mqtt import MqttCore
-from icey.mqtt import core as mqtt
+from icey.mqtt import MqttCore, core as mqtt
 from tests.fuzz import fuzz_mqtt, fuzz_parser, fuzz_server, fuzz_websocket, mutate
 from tests.support import seeds
 

@@ -12,8 +12,7 @@ import weakref
 import pytest
 
 import icey
-from icey.net import dns
-from icey.net import happyeyeballs as connect
+from icey.net import dns, happyeyeballs as connect
 from icey.net.happyeyeballs import interleave
 from icey.tools.testing import AGAIN, END
 from tests.support import lacks, nets, out_of_descriptors, seeds, streams

@@ -14,8 +14,7 @@ from icey.base.state import watch_states
 from icey.net import happyeyeballs, socks
 from icey.net.socks import ASKING, AUTHENTICATING, FAILED, GREETING, OPEN, Handshake, SocksProxy
 from icey.tools.testing import AGAIN, END, INTERRUPTED, STALL, byte_at_a_time
-from tests.support import nets, streams
-from tests.support import socks as proxies
+from tests.support import nets, socks as proxies, streams
 from tests.support.streams import names, turn, watch
 
 debug, clock, reports, loop, net = streams.debug, streams.clock, streams.reports, streams.loop, nets.net

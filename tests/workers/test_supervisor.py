@@ -12,8 +12,7 @@ from tests.support.loops import debug  # noqa: F401
 
 needs("fork", "signal", "unix")  # before the import of what needs them
 
-from icey.workers import supervisor as module  # noqa: E402
-from icey.workers import worker  # noqa: E402
+from icey.workers import supervisor as module, worker  # noqa: E402
 from icey.workers.supervisor import FIRST_WAIT, LAST, LATE, LONGEST_WAIT, START, YOUNG, Supervisor, ended_how  # noqa: E402
 
 GRACE, LINGER = 4.0, 0.5

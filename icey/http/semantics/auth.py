@@ -23,8 +23,17 @@ import re
 import time
 from binascii import a2b_base64, b2a_base64
 
-from .digest import Challenge, algorithm_of, digest_response, hash_of, quoted, raw, secret_bytes, strongest
-from .digest import parse_challenges as parse_challenges
+from .digest import (
+    Challenge,
+    algorithm_of,
+    digest_response,
+    hash_of,
+    parse_challenges as parse_challenges,
+    quoted,
+    raw,
+    secret_bytes,
+    strongest,
+)
 from .grammar import BAD_VALUE
 from .percent import quote, unquote
 from .url import URL

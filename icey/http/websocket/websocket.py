@@ -30,9 +30,7 @@ from _thread import get_ident
 from ...base.buffer import flat, own
 from ...base.emitter import wrong_thread
 from ...base.errors import BorrowError, QueueFull, StateError
-from ...base.handle import CLOSED as GONE
-from ...base.handle import CLOSING as LEAVING
-from ...base.handle import FINISHING, Handle
+from ...base.handle import CLOSED as GONE, CLOSING as LEAVING, FINISHING, Handle
 from ...base.lazy import left_out
 from ...base.limits import limits_of
 from ...base.signal import Event

@@ -15,22 +15,26 @@ from ...base.lazy import lazy as _lazy
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from .clock import PATIENCE as PATIENCE
-    from .clock import VirtualClock as VirtualClock
-    from .clock import VirtualSelector as VirtualSelector
-    from .clock import virtual_loop as virtual_loop
+    from .clock import (
+        PATIENCE as PATIENCE,
+        VirtualClock as VirtualClock,
+        VirtualSelector as VirtualSelector,
+        virtual_loop as virtual_loop,
+    )
     from .exchanges import OpenAnswer as OpenAnswer
     from .peer import Peer as Peer
-    from .scripted import AGAIN as AGAIN
-    from .scripted import END as END
-    from .scripted import INTERRUPTED as INTERRUPTED
-    from .scripted import STALL as STALL
-    from .scripted import ScriptedSocket as ScriptedSocket
-    from .scripted import Stall as Stall
-    from .scripted import again_storm as again_storm
-    from .scripted import byte_at_a_time as byte_at_a_time
-    from .scripted import chunked as chunked
-    from .scripted import error_of as error_of
+    from .scripted import (
+        AGAIN as AGAIN,
+        END as END,
+        INTERRUPTED as INTERRUPTED,
+        STALL as STALL,
+        ScriptedSocket as ScriptedSocket,
+        Stall as Stall,
+        again_storm as again_storm,
+        byte_at_a_time as byte_at_a_time,
+        chunked as chunked,
+        error_of as error_of,
+    )
     from .testclient import TestClient as TestClient
     from .websocket import TestWebSocket as TestWebSocket
     from .wire import Wire as Wire

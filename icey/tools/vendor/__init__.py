@@ -17,14 +17,9 @@ from ...base.lazy import lazy as _lazy
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
-    from .checking import Difference as Difference
-    from .checking import NotACopy as NotACopy
-    from .checking import check as check
-    from .copying import Refused as Refused
-    from .copying import copy as copy
-    from .plans import Plan as Plan
-    from .plans import UnknownName as UnknownName
-    from .plans import plan as plan
+    from .checking import Difference as Difference, NotACopy as NotACopy, check as check
+    from .copying import Refused as Refused, copy as copy
+    from .plans import Plan as Plan, UnknownName as UnknownName, plan as plan
 
 _HOME = {
     "checking": "Difference NotACopy check",

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import ast
 
-from .imports import folder_of, targets
+from .imports import folder_of, imports, targets
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:
     from typing import Any, Collection, Dict, Iterable, List, Optional, Set, Tuple
-
-    from .imports import Import
 
 TABLES = {"_HOME": "_LEFT_OUT", "COMMANDS": "LEFT_OUT"}
 WIDTH = 130
@@ -121,22 +119,23 @@ class Table:
         return [head + "{\n", '    "%s":\n' % (again % (self.prefix + "%s")), "\n".join(texts) + ",\n", "}\n"]
 
     def _seen_by_checkers(self, block: ast.If, kept: Collection[str]) -> Iterable[Tuple[int, int, List[str]]]:
-        """The imports of a block that reach what is not there go, line by line."""
+        """The imports of a block that reach what is not there go, name by name."""
         gone: List[Tuple[int, int, List[str]]] = []
         for node in block.body:
             if isinstance(node, ast.ImportFrom) and node.level:
-                reached = targets(self.path, _as_import(node), self._known)
-                if not all(target in kept for target in reached):
-                    gone.append((node.lineno - 1, node.end_lineno or node.lineno, []))
-        if gone and len(gone) == len(block.body):
+                left = [one for one in node.names if self._reaches(node, one, kept)]
+                if len(left) < len(node.names):
+                    text = "    from %s import %s\n" % (
+                        "." * node.level + (node.module or ""), ", ".join("%s as %s" % (one.name, one.name) for one in left))
+                    gone.append((node.lineno - 1, node.end_lineno or node.lineno, [text] if left else []))
+        if len(gone) == len(block.body) and not any(text for _, _, text in gone):
             gone[0] = (*gone[0][:2], ["    pass\n"])
         return gone
 
-
-def _as_import(node: ast.ImportFrom) -> Import:
-    from .imports import imports
-
-    return imports(ast.Module(body=[node], type_ignores=[]))[0]
+    def _reaches(self, node: ast.ImportFrom, name: ast.alias, kept: Collection[str]) -> bool:
+        one = ast.ImportFrom(module=node.module, names=[name], level=node.level, lineno=node.lineno)
+        reached = targets(self.path, imports(ast.Module(body=[one], type_ignores=[]))[0], self._known)
+        return all(target in kept for target in reached)
 
 
 def has_table(source: bytes) -> bool:

@@ -24,8 +24,7 @@ from __future__ import annotations
 
 import re
 
-from ..cli.console import columns as columns_of
-from ..cli.console import printable, tame
+from ..cli.console import columns as columns_of, printable, tame
 
 TYPE_CHECKING = bool()
 if TYPE_CHECKING:

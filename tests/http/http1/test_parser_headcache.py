@@ -3,8 +3,7 @@
 import pytest
 
 from icey.http import Parser
-from icey.http.http1 import headcache as memos
-from icey.http.http1 import parser as parsers
+from icey.http.http1 import headcache as memos, parser as parsers
 from icey.http.http1.headcache import HeaderCache
 from tests.fuzz.messages import Recorder, bytewise, feed, limits_near, parser_for, random_cuts, record, stream
 from tests.fuzz.mutate import mutated

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from icey.http import BasicAuth, DigestAuth, DigestVerifier, Headers
-from icey.http.semantics import auth as auth_module
-from icey.http.semantics import digest as digest_module
+from icey.http.semantics import auth as auth_module, digest as digest_module
 from icey.http.semantics.auth import MOST_ANSWERS, MOST_NONCES, MOST_ORIGINS, WINDOW, parse_challenges
 from icey.http.semantics.message import Request
 from tests.support import seeds

@@ -8,8 +8,7 @@ import pytest
 import icey
 from icey.base import log
 from icey.http import WSGI
-from tests.support import http
-from tests.support import wsgi as support
+from tests.support import http, wsgi as support
 from tests.support.wsgi import answers
 
 debug, clock, reports, loop = http.debug, http.clock, http.reports, http.loop

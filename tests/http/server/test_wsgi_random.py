@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from tests.support import http, seeds
-from tests.support import wsgi as support
+from tests.support import http, seeds, wsgi as support
 
 debug, clock, reports, loop, left = http.debug, http.clock, http.reports, http.loop, http.left
 logged, wsgi = support.logged, support.wsgi

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 import icey
-from tests.support import http, seeds, streams
-from tests.support import wsgi as support
+from tests.support import http, seeds, streams, wsgi as support
 from tests.support.wsgi import answers
 
 debug, clock, reports, loop = http.debug, http.clock, http.reports, http.loop

@@ -3,8 +3,7 @@ import pytest
 
 from icey import HttpError, WebSocketError
 from icey.http import Request, Response, WebSocketCompression
-from icey.http.websocket import handshake as shake
-from icey.http.websocket import offer as offering
+from icey.http.websocket import handshake as shake, offer as offering
 from icey.http.websocket.handshake import accept_key, accept_request, parse_extensions
 from icey.http.websocket.offer import Offer
 from tests.support import lacks

@@ -8,8 +8,7 @@ import icey
 from icey.http.semantics.url import URL
 from icey.tools.cli import netoptions
 from icey.tools.cli.console import Console
-from icey.tools.get import command as get
-from icey.tools.get import transfer
+from icey.tools.get import command as get, transfer
 from tests.support import getting, streams
 from tests.support.getting import answer, raising, slowly
 

@@ -9,8 +9,7 @@ import time
 import pytest
 
 import icey
-from icey.tools.get import command as get
-from icey.tools.get import progress
+from icey.tools.get import command as get, progress
 
 BIG = os.urandom(1 << 20) * 10
 HALF = bytes(20000)

@@ -11,8 +11,7 @@ import icey
 from icey.base import log
 from icey.base.application import run
 from icey.base.errors import StateError
-from icey.tools.inspect import Inspector, picture
-from icey.tools.inspect import inspector as inspectors
+from icey.tools.inspect import Inspector, inspector as inspectors, picture
 from icey.tools.inspect.page import PAGE, POLICY
 from tests.support import http, inspecting, lacks
 from tests.support.inspecting import Window

@@ -9,8 +9,7 @@ import pytest
 
 from icey.http import StaticFiles, WebSocket
 from icey.tools.cli import serving
-from icey.tools.serve import command as serve
-from icey.tools.serve import live, treewatch
+from icey.tools.serve import command as serve, live, treewatch
 from icey.tools.serve.live import GRACE, PATH, LiveFiles, is_of, with_script
 from icey.tools.serve.treewatch import TreeWatch
 from tests.support import http, lacks

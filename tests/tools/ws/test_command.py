@@ -8,11 +8,8 @@ import pytest
 
 import icey
 from icey.tools.cli.console import Console
-from icey.tools.ws import codes as wscodes
-from icey.tools.ws import command as ws
-from icey.tools.ws import talk as wsclient
-from tests.fuzz.frames import PING, TEXT, frame
-from tests.fuzz.frames import closing as closing_frame
+from icey.tools.ws import codes as wscodes, command as ws, talk as wsclient
+from tests.fuzz.frames import PING, TEXT, closing as closing_frame, frame
 from tests.support import streams, talking
 
 debug, clock, reports, loop, booth = streams.debug, streams.clock, streams.reports, streams.loop, talking.booth

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from icey.tools.ws import talk as wsclient
-from tests.fuzz.frames import PING, PONG, TEXT, frame, read_frames
-from tests.fuzz.frames import closing as closing_frame
+from tests.fuzz.frames import PING, PONG, TEXT, closing as closing_frame, frame, read_frames
 from tests.support import streams, talking
 
 debug, clock, reports, loop, booth = streams.debug, streams.clock, streams.reports, streams.loop, talking.booth

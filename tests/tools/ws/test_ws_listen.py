@@ -11,8 +11,7 @@ import icey
 from icey.http import WebSocket
 from icey.tools.cli import listening
 from icey.tools.cli.console import Console, Trouble
-from icey.tools.ws import command as ws
-from icey.tools.ws import echo as wsecho
+from icey.tools.ws import command as ws, echo as wsecho
 from tests.support import streams
 from tests.support.websocket import noted
 
