@@ -623,11 +623,13 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
                     self.abort()
         elif state is RECEIVING_HEADERS and not self._pending:
             self._sweep_head(limits, now)
-        elif state is RECEIVING_BODY and not self._paused and self._late(limits.body_timeout):
-            if self.intake == FLOWING:
-                self._refuse(RequestTimeout("the request's body took too long"))
-            elif self.intake == DRAINING:
-                self._begin_closing()
+        elif state is RECEIVING_BODY and self.intake >= FLOWING and not self._paused:
+            self.stamp = max(self.stamp, stream.last_taken())  # of an answer that has begun
+            if self._late(limits.body_timeout):
+                if self.intake == FLOWING:
+                    self._refuse(RequestTimeout("the request's body took too long"))
+                else:
+                    self._begin_closing()
 
     def _sweep_head(self, limits: Limits, now: float) -> None:
         parser, stream = self.parser, self.stream
@@ -683,14 +685,13 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
         stream.max_queue = self.server.limits.max_queue
         if self.parser is not None:
             self.parser.tunnel()
-            self.parser = None  # nothing more to parse; such connections are many, and last
+            self.parser = None  # such connections are many, and last
         stream.use_protocol(adapter)
         stream.on_close += lambda stream: self.on_close()  # the adapter may hand the stream on
         stream.hold(False)
         adapter.stream = stream
         adapter.on_attach()
-        if self.told is not None:
-            self._tell(exchange, exchange.response.status)
+        self._tell(exchange, exchange.response.status)
         if not self._corked:
             self.loop.soon(self._to_adapter)
 
@@ -774,7 +775,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
         exchange, self.exchange = self.exchange, None
         self.quick = None
         if exchange is not None:
-            if self.told is not None and exchange.stage == SENDING:  # an answer that is cut has an end, too
+            if exchange.stage == SENDING:  # an answer that is cut has an end, too
                 self._tell(exchange, exchange.response.status)
             exchange.over(LOST)
 

@@ -99,6 +99,36 @@ def test_without_write_timeout_the_last_answer_has_no_deadline_either(site, fiel
     assert len(client.read_all() if fields or end or version == "1.0" else client.answer().body) >= BIG
 
 
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_client_that_reads_an_answer_that_has_begun_may_send_the_rest_of_its_body_later(site, send_queues, queued):
+    """It moves: what it takes counts for the deadline of the body, too."""
+    def slot(exchange):
+        if queued:
+            http.narrow(exchange)
+        exchange.on_payload += lambda exchange, view: exchange.send(bytes(BIG if queued else 10))
+        exchange.on_complete += lambda exchange: exchange.end()
+
+    send_queues[None] = 4001
+    site.serve(slot)
+    client = site.client(receive=4096)
+    client.send(POST + b"x")
+    site.turn(5)
+    connection, = site.server.connections
+    assert connection.stream.unsent is queued
+    for held in range(4000, 3990, -1):
+        send_queues[None] = held
+        site.wait(25.0)
+    if queued:
+        send_queues.real()
+        while connection.stream.unsent:
+            client.sock.recv(BIG)
+            site.turn()
+        site.wait(25.0)
+    assert site.server.connections == (connection,)
+    site.wait(35.0)  # and now it takes nothing, and sends nothing
+    assert site.server.connections == ()
+
+
 def held(site, loop, seconds):
     """A slot that holds the loop for so long."""
     loop.call_soon(site.clock.advance, seconds)
