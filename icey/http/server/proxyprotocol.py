@@ -191,9 +191,11 @@ class Gate:
                     reader.late()
 
     def abort(self) -> None:
-        """Aborts all: nothing of theirs has begun."""
+        """Aborts all whose header has not come by now: nothing of theirs has begun."""
         for reader in tuple(self.waiting):
-            reader.stream.abort()
+            reader.stream.look()
+            if reader in self.waiting:
+                reader.stream.abort()
 
     def let_in(self, reader: HeaderReader, header: Header, rest: bytes) -> None:
         """A header is whole: the server's turn."""

@@ -312,6 +312,23 @@ def test_a_server_with_nobody_but_those_who_wait_closes(site):
     site.until(lambda: closed)
 
 
+@pytest.mark.parametrize("rest", [b"", V1[-1:], V1[-1:] + http.request()], ids=["nothing", "a header", "a request"])
+def test_what_has_just_arrived_is_looked_at_before_a_stop_cuts_it(site, loop, said, rest):
+    """As without the header: a slot held the loop, and the server stops in that slot."""
+    site.serve(whose, proxy_protocol=TRUSTED)
+    client = site.client()
+    client.send(V1[:-1])
+    site.turn(3)
+    client.send(rest)
+    loop.call_soon(lambda: site.server.stop(linger=0))
+    if len(rest) > 1:
+        assert client.answer().body == V1_SAYS.encode()
+    assert client.at_end() if rest else client.at_reset()
+    client.close()
+    site.until(lambda: site.server.closed)
+    assert said == []
+
+
 def test_closing_the_loop_frees_all(loop, site):
     site.serve(whose, proxy_protocol=TRUSTED)
     site.client().send(V1[:-1])
