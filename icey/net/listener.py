@@ -190,9 +190,9 @@ class TCPListener(Handle):
             raise
 
     def _accept_failed(self, exc: OSError) -> None:
+        self._watch(False)
         if self._rest_timer is not None:
             return
-        self._watch(False)
         self._rest_timer = self.loop.call_later(REST, self._rested)
         self._rest_timer.unref()
         if exc.errno not in _NO_DESCRIPTORS:

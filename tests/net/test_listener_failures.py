@@ -42,6 +42,19 @@ def test_out_of_descriptors_it_backs_off_and_recovers(loop, clock, said, code):
     assert said == ["accept on %s: none left; trying again in 0.1 s" % listener.address]
 
 
+def test_resumed_while_it_rests_it_tries_once_and_rests_on(loop, clock, said):
+    """As a Server does when a connection ends: a failure then must not have it try in each turn."""
+    listener = scripted(loop, too_many(), too_many(), None)
+    accepted = accepting(loop, listener)
+    turn(loop, 3)
+    listener.resume()
+    turn(loop, 3)
+    assert accepted == []
+    clock.advance(listening.REST)
+    turn(loop, 2)
+    assert len(accepted) == 1
+
+
 def test_out_of_descriptors_it_logs_one_line_a_second(loop, clock, said):
     listener = scripted(loop, *[too_many() for _ in range(35)])
     started = clock()
