@@ -122,7 +122,7 @@ class TCPListener(Handle):
                 stat = os.stat(path)
                 self._unlink = path, stat.st_dev, stat.st_ino
                 return sock
-            # On Windows the option lets two programs share a port; Emscripten has none.
+            # On Windows it lets two programs share a port; Emscripten has none.
             if os.name == "posix" and hasattr(socket, "SO_REUSEADDR"):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
@@ -176,7 +176,7 @@ class TCPListener(Handle):
             return
         try:
             stream = TCPSocket(self.loop, sock, peer)
-        except MemoryError:  # there is none for one more: it goes, those that are here stay
+        except MemoryError:  # none for one more: it goes, the others stay
             sock.close()
             self._accept_failed(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
             return
@@ -191,7 +191,7 @@ class TCPListener(Handle):
 
     def _accept_failed(self, exc: OSError) -> None:
         self._watch(False)
-        if self._rest_timer is not None:
+        if self._rest_timer is not None or self.phase != OPEN:
             return
         self._rest_timer = self.loop.call_later(REST, self._rested)
         self._rest_timer.unref()

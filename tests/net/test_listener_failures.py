@@ -55,6 +55,20 @@ def test_resumed_while_it_rests_it_tries_once_and_rests_on(loop, clock, said):
     assert len(accepted) == 1
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EPERM])
+def test_one_that_closes_without_descriptors_does_not_try_again(loop, clock, said, reports, code):
+    """Its last look at the backlog fails: nothing is left that would come back to it."""
+    listener = scripted(loop, *[OSError(code, "none left") for _ in range(4)])
+    accepting(loop, listener)
+    listener.accept_waiting()
+    listener.close()
+    turn(loop, 2)
+    assert listener.closed
+    clock.advance(listening.REST)
+    turn(loop, 2)
+    assert reports == []
+
+
 def test_out_of_descriptors_it_logs_one_line_a_second(loop, clock, said):
     listener = scripted(loop, *[too_many() for _ in range(35)])
     started = clock()
