@@ -44,10 +44,14 @@ class SelectorPoller:
         self._selector = selector
         self._bounded = isinstance(selector, selectors.SelectSelector)
 
-    def register(self, fd: int, events: int, fn: Ready) -> None:
-        """Watches `fd`; OSError(EMFILE) where select() cannot take another descriptor."""
+    def require_room(self, fd: int) -> None:
+        """OSError(EMFILE) where select() cannot take `fd`."""
         if self._bounded and (fd if os.name != "nt" else len(self.ready)) >= _SELECT_MOST:
             raise OSError(errno.EMFILE, "select() takes no more than %d descriptors" % _SELECT_MOST)
+
+    def register(self, fd: int, events: int, fn: Ready) -> None:
+        """Watches `fd`; OSError as of `require_room`."""
+        self.require_room(fd)
         self._selector.register(fd, events)
         self.ready[fd] = fn
 
@@ -68,7 +72,7 @@ class SelectorPoller:
         except OSError as exc:
             if exc.errno not in _CLOSED:
                 raise
-        for fd in tuple(self.ready):  # select() refuses all for one that was closed behind our back: an interrupt may do that
+        for fd in tuple(self.ready):  # select() refuses all for one that was closed behind our back
             try:
                 select.select([fd], (), (), 0)
             except OSError:
@@ -95,8 +99,7 @@ class SelectorPoller:
 class PatientPoller(SelectorPoller):
     """Over a selector whose select() does not wait (Emscripten's returns at once), or which nothing can wake (see waker.py).
 
-    A wait ends after SLICE seconds at the latest, ready or not: the next turn of the loop goes on with it. Asleep it costs
-    no more than that turn.
+    A wait ends after SLICE seconds at the latest, ready or not: the next turn of the loop goes on with it.
     """
 
     def wait(self, timeout: Optional[float]) -> List[Tuple[int, int]]:
@@ -118,11 +121,14 @@ class EpollPoller:
         self.ready: Dict[int, Ready] = {}
         self._epoll = select.epoll()
         self.fileno: Callable[[], int] = self._epoll.fileno
-        # (fd, mask) of the ready ones, after at most `timeout` seconds (None: until there is one)
+        # as SelectorPoller.wait
         self.wait: Callable[[Optional[float]], List[Tuple[int, int]]] = self._epoll.poll
         if sys.implementation.name == "pypy":  # whose poll takes -1 alone for "until there is one"
             poll = self._epoll.poll
             self.wait = lambda timeout: poll(-1 if timeout is None else timeout)
+
+    def require_room(self, fd: int) -> None:
+        """There is."""
 
     def register(self, fd: int, events: int, fn: Ready) -> None:
         """Watches `fd`."""
@@ -138,7 +144,7 @@ class EpollPoller:
         self.ready[fd] = fn
 
     def unregister(self, fd: int) -> None:
-        """Stops watching `fd`: an event of it that is already gathered is not delivered."""
+        """As SelectorPoller.unregister."""
         if self.ready.pop(fd, None) is not None:
             try:
                 self._epoll.unregister(fd)

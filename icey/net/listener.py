@@ -2,7 +2,7 @@
 
 Rules
 - A listener listens from its construction. An accepted socket is yours; with nobody attached to `on_accept` it is closed.
-- Accepting goes in batches, so that a flood of connections does not keep other handles from being served.
+- Accepting goes in batches: a flood of connections does not keep others from being served.
 - Out of descriptors (EMFILE, ENFILE) or memory: the listener rests for a moment and tries again; one log line a second at most.
 """
 
@@ -155,16 +155,14 @@ class TCPListener(Handle):
     def _accept_one(self) -> bool:
         """Accepts one connection; False where none waits, or none can be had."""
         try:
+            self.loop.poller.require_room(0)  # on Windows it counts: the others wait
             sock, peer = self.sock.accept()
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionError:  # gone before we came to it
             return True
-        except OSError as exc:
+        except (OSError, MemoryError) as exc:
             self._accept_failed(exc)
-            return False
-        except MemoryError:
-            self._accept_failed(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
             return False
         self._accepted(sock, peer)
         return True
@@ -175,10 +173,11 @@ class TCPListener(Handle):
             sock.close()
             return
         try:
+            self.loop.poller.require_room(sock.fileno())
             stream = TCPSocket(self.loop, sock, peer)
-        except MemoryError:  # none for one more: it goes, the others stay
+        except (OSError, MemoryError) as exc:  # none for one more: it goes, the others stay
             sock.close()
-            self._accept_failed(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+            self._accept_failed(exc)
             return
         try:
             signals["on_accept"].fire(self, stream)
@@ -189,7 +188,9 @@ class TCPListener(Handle):
             stream.abort()
             raise
 
-    def _accept_failed(self, exc: OSError) -> None:
+    def _accept_failed(self, exc: Exception) -> None:
+        if not isinstance(exc, OSError):
+            exc = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._watch(False)
         if self._rest_timer is not None or self.phase != OPEN:
             return
@@ -236,7 +237,7 @@ class TCPListener(Handle):
                     os.unlink(path)
             except OSError:  # somebody else removed it
                 pass
-        self.sock.close()  # not before: the inode is not given to another file while the socket has it
+        self.sock.close()  # last: until then nothing else has its inode
 
     def title(self) -> str:
         return "%s %s" % (type(self).__name__, self.address)

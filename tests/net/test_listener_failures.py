@@ -42,6 +42,30 @@ def test_out_of_descriptors_it_backs_off_and_recovers(loop, clock, said, code):
     assert said == ["accept on %s: none left; trying again in 0.1 s" % listener.address]
 
 
+@pytest.mark.parametrize("counts", [False, True], ids=["posix", "windows"])
+def test_where_the_poller_takes_no_more_it_rests_as_without_descriptors(loop, clock, said, reports, monkeypatch, counts):
+    """select() has its 1024, which are numbers, or 512 on Windows, which are counted: there nobody is lost."""
+    full = True
+
+    def require_room(poller, fd):
+        if full and fd != listener.sock.fileno() and (fd == 0) is counts:
+            raise OSError(errno.EMFILE, "select() takes no more")
+
+    listener = scripted(loop, None, None, None)
+    monkeypatch.setattr(type(loop.poller), "require_room", require_room)
+    accepted = accepting(loop, listener)
+    for times in (1, 2):
+        turn(loop, 3)
+        assert len(listener.sock.script) == (3 if counts else 3 - times)
+        clock.advance(listening.REST)
+    assert accepted == []
+    full = False
+    turn(loop, 2)
+    assert len(accepted) == (3 if counts else 1)
+    assert reports == []
+    assert said == ["accept on %s: select() takes no more; trying again in 0.1 s" % listener.address]
+
+
 def test_resumed_while_it_rests_it_tries_once_and_rests_on(loop, clock, said):
     """As a Server does when a connection ends: a failure then must not have it try in each turn."""
     listener = scripted(loop, too_many(), too_many(), None)

@@ -246,7 +246,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
         self._out.clear()
         self._lingering = None
         if self.parser is not None:
-            self.parser.observer = _NOBODY  # two that hold each other would live until the garbage collector comes
+            self.parser.observer = _NOBODY  # the two would wait for the garbage collector
         self.server.gone(self)
 
     # the parser's observer: returning True holds it
@@ -721,7 +721,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
             if self._idle():
                 if self._corked or late:
                     self._begin_closing()
-                else:  # nothing is on its way
+                else:  # nothing is on its way that could be lost
                     self._state = CLOSING
                     if not self.loop.closed:
                         stream.shutdown()  # told now: the turn closes it at its end
@@ -775,7 +775,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
         exchange, self.exchange = self.exchange, None
         self.quick = None
         if exchange is not None:
-            if exchange.stage == SENDING:  # an answer that is cut has an end, too
+            if exchange.stage == SENDING:  # a cut is an end, too
                 self._tell(exchange, exchange.response.status)
             exchange.over(LOST)
 
