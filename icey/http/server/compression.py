@@ -6,7 +6,8 @@ Rules
   piece by piece with a Content-Length; not files (`send_file`).
 - Each `send()` is flushed, so that what was sent can be read at once. What is sent is copied, `done` tells as ever.
 - Caches are told: Vary has Accept-Encoding, beside what was there, whether this client takes gzip or not; a strong ETag becomes
-  a weak one, since it named other bytes, and Accept-Ranges, which speaks of those, goes.
+  a weak one, since it named other bytes, and Accept-Ranges, which speaks of those, goes. A 304 says what that answer said: a
+  client that has the weak ETag gets it again (RFC 9110 section 15.4.5; a cache would find nothing to update, RFC 9111 4.3.4).
 - A secret and what a client may choose should not be compressed together (BREACH): such an answer says `no-transform`.
 - (opt zlib) Without it nothing is compressed; the log says so once a server.
 
@@ -81,6 +82,11 @@ class CompressedExchange(Exchange):
                 body = packed
             self._response = Response(status, self.response.reason, whole)
             content_type = headers = None
+        elif self.stage == OPEN and status == 304:
+            whole = self._headers(content_type, headers)
+            self._confirm(whole)
+            self._response = Response(status, self.response.reason, whole)
+            content_type = headers = None
         elif self.stage == OPEN and self.request.method == "HEAD" and not size and isinstance(body, bytes):
             whole = self._headers(content_type, headers)
             length = whole.get("content-length", "")
@@ -99,6 +105,8 @@ class CompressedExchange(Exchange):
     def send_head(self) -> None:
         """As Exchange.send_head; decides whether what follows is compressed."""
         response = self.response
+        if response.status == 304:
+            self._confirm(response.headers)
         if not self._as_it_is and "content-length" not in response.headers:
             if self._negotiate(response.status, response.headers) and self.request.method != "HEAD":
                 self._coder = _coder(*_STREAMED)
@@ -176,9 +184,7 @@ class CompressedExchange(Exchange):
             return False
         if any("no-transform" in tokens(value) for value in headers.get_all("cache-control")):
             return False
-        varies = headers.get_all("vary")
-        if not any(name in ("accept-encoding", "*") for value in varies for name in tokens(value)):
-            headers["Vary"] = ", ".join([*varies, "Accept-Encoding"])
+        _vary(headers)
         if not takes("gzip", self.request.headers.get_all("accept-encoding")):
             return False
         headers["Content-Encoding"] = "gzip"
@@ -188,6 +194,20 @@ class CompressedExchange(Exchange):
         if etag is not None and not etag.startswith("W/"):
             headers["ETag"] = "W/" + etag
         return True
+
+    def _confirm(self, headers: Headers) -> None:
+        """The headers of a 304 are those that the compressed answer had, where the client has that one."""
+        weak = "W/" + headers.get("etag", "")
+        if weak[2:3] == '"' and any(weak in value for value in self.request.headers.get_all("if-none-match")):
+            headers["ETag"] = weak
+            _vary(headers)
+
+
+def _vary(headers: Headers) -> None:
+    """Caches are told that the answer depends on what the client takes."""
+    varies = headers.get_all("vary")
+    if not any(name in ("accept-encoding", "*") for value in varies for name in tokens(value)):
+        headers["Vary"] = ", ".join([*varies, "Accept-Encoding"])
 
 
 def _size(body: Any) -> int:

@@ -96,6 +96,37 @@ def test_a_strong_etag_becomes_weak(site, etag, sent):
     assert (packed["etag"], packed["x-one"], plain["etag"], plain["x-one"]) == (sent, "1", etag, "1")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("known, etag", [
+    ('W/"abc"', 'W/"abc"'), ('"x", W/"abc"', 'W/"abc"'), ('"abc"', '"abc"'), ('W/"abcd"', '"abc"'), ("*", '"abc"'),
+])
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_304_says_what_the_compressed_answer_said(site, method, known, etag, pieces):
+    """RFC 9110 section 15.4.5: ETag and Vary, as the 200 had them; that one's ETag is what the client names."""
+    def slot(exchange):
+        if pieces:
+            exchange.response.status = 304
+            exchange.response.headers["ETag"] = '"abc"'
+            exchange.end()
+        else:
+            exchange.respond(304, headers={"ETag": '"abc"'})
+
+    serve(site, slot)
+    answer = site.client().get("/", GZIP, "If-None-Match: " + known, method=method)
+    assert (answer.status, answer["etag"]) == (304, etag)
+    assert ("vary" in answer) == (etag[0] == "W")
+
+
+def test_a_file_that_has_not_changed_is_the_one_that_was_compressed(site, tmp_path):
+    (tmp_path / "a.txt").write_bytes(TEXT)
+    serve(site, StaticFiles(tmp_path))
+    client = site.client()
+    whole = client.get("/a.txt", GZIP)
+    again = client.get("/a.txt", GZIP, "If-None-Match: " + whole["etag"])
+    assert is_packed(whole) and again.status == 304
+    assert (again["etag"], again["vary"]) == (whole["etag"], whole["vary"])
+
+
 def test_a_head_says_what_get_would(site):
     serve(site, text)
     client = site.client()
