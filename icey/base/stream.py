@@ -326,7 +326,7 @@ class Stream(Handle):
             self.output = SHUT
             try:
                 self.sock.shutdown(socket.SHUT_WR)
-            except OSError:  # the peer is gone already; reading, or the close, meets it
+            except OSError:  # the peer is gone: reading, or the close, meets it
                 pass
         if self.phase != OPEN or (self.output == SHUT and self.ended):
             self.part()
@@ -345,7 +345,7 @@ class Stream(Handle):
             while dones:
                 self.guard(dones.pop(0))
         finally:
-            if dones:  # a KeyboardInterrupt passes through: the others are called all the same
+            if dones:  # a KeyboardInterrupt passes: the others are called all the same
                 self.owe(dones)
 
     # receiving: the loop's thread
@@ -417,13 +417,13 @@ class Stream(Handle):
 
         A deadline looks like this before it falls: a slot may have held the loop meanwhile, and "not writable" is not "full".
         """
-        if self.loop.closed:  # what is found now could lead to nothing any more
+        if self.loop.closed:  # nothing can come of it any more
             return
         if self.queue and self.link == UP:
             before = self.taken_at
             self.flush()
             if self._held_back is not None and self.queue:
-                self.taken_at = before  # the system tells more: its buffers stretch a little for a peer that takes nothing
+                self.taken_at = before  # buffers stretch a little for a peer that takes nothing
         if self.reader is not None:
             self.reader(0)
 
@@ -452,7 +452,7 @@ class Stream(Handle):
         """Brings the poller in line with what is wanted now: the one place that talks to it."""
         reader = self.reader = self.pick_reader()
         wanted = READ if reader is not None else 0
-        if self.writing:  # not without a descriptor: the addresses of a name are being tried
+        if self.writing:  # a name that is being tried has no descriptor
             wanted |= WRITE
         ready = reader if reader is not None and wanted == READ else self._ready_any
         poller = self.loop.poller
@@ -465,7 +465,13 @@ class Stream(Handle):
         elif self._interest:
             poller.modify(self.fd, wanted, ready)
         else:
-            poller.register(self.fd, wanted, ready)
+            try:
+                poller.register(self.fd, wanted, ready)
+            except OSError as exc:  # others have its place
+                if self.link != UP:
+                    raise
+                self.fail(exc)
+                return
         self._interest = wanted
 
     def _ready_any(self, mask: int) -> None:
@@ -596,7 +602,7 @@ class Stream(Handle):
                 data = self.recv(RECEIVE_SIZE)
             except (OSError, MemoryError):
                 return
-            except Exception as exc:  # a user's transport: that it is broken is told all the same
+            except Exception as exc:  # a user's transport: it is broken all the same
                 self.loop.report(exc, self)
                 return
             if not data:
@@ -617,7 +623,7 @@ class Stream(Handle):
         if isinstance(exc, BorrowError):
             self.finish()
         elif not isinstance(exc, QueueFull) or exc.full is None or exc.full is self:  # another one's: this one did no wrong
-            self.cut = True  # it ends by a reset: the peer is not to take what it has for the whole
+            self.cut = True  # it ends by a reset: what the peer has is not the whole
             if self.phase == OPEN:
                 self.close()
 
@@ -713,7 +719,7 @@ class Stream(Handle):
         """
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-        except (OSError, AttributeError):  # another kind of socket, or one that is broken: it goes its own way
+        except (OSError, AttributeError):  # another kind of socket, or a broken one
             pass
 
     def mend(self) -> None:

@@ -1,4 +1,6 @@
 """Stream, reading: when it starts and pauses, what the kernel may answer, and how much a turn reads."""
+import errno
+
 import pytest
 
 import icey
@@ -349,3 +351,21 @@ def test_reading_and_flushing_go_on_side_by_side(loop):
     loop.run()
     assert [event[-1] for event in seen[:-1]] == [b"a", b"b", b"c"]
     assert sock.sent == b"xyz"
+
+
+def test_where_the_poller_has_no_place_for_it_any_more_it_fails_and_tells(loop, reports, monkeypatch):
+    """While it was paused, others have taken the last of select()'s: what has come is told, then the error."""
+    def register(fd, events, fn):
+        raise OSError(errno.EMFILE, "select() takes no more")
+
+    stream, sock = make(loop, b"one", b"two")
+    seen = watch(stream, "recv", "error", "close")
+    turn(loop)
+    stream.pause()
+    monkeypatch.setattr(loop.poller, "register", register)
+    stream.resume()
+    assert seen == [("recv", b"one")]
+    turn(loop, 2)
+    assert [event[0] for event in seen] == ["recv", "recv", "error", "close"]
+    assert (seen[1][1], seen[2][1].errno) == (b"two", errno.EMFILE)
+    assert reports == []

@@ -716,7 +716,7 @@ class ServerConnection(AnswerStream, InState, StreamProtocol, ParserObserver, Em
             late = stream.outstanding
             if self.server.waits(self.loop.now if late else max(self.stamp, stream.last_taken())):
                 return
-            if not self._corked:  # else it was answered in this burst: the parser is in the midst of it
+            if not self._corked:  # else the parser is in the midst of this burst
                 stream.look()
             if self._idle():
                 if self._corked or late:

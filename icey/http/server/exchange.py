@@ -281,7 +281,7 @@ class Exchange(Emitter):
         close: the file is taken over, and closed when it is out or the exchange dies. A shorter file aborts the connection.
         False: it waits, `on_drain` and `done` tell.
         """
-        from ...base import fileregion  # noqa: F401 - what has a server is to send files, a copy of a part included
+        from ...base import fileregion  # noqa: F401 - a copy that has a server is to send files
 
         try:
             self.begin_body(count, False, done)

@@ -345,7 +345,7 @@ class Server(Handle):
         exchange.on_complete += lambda exchange: responder.on_complete(exchange.request, exchange.response)
         exchange.on_close += lambda exchange: responder.on_close()
         responder.on_headers(exchange.request)
-        if exchange.state is not CLOSED:  # only then is the body asked for
+        if exchange.state is not CLOSED:  # then the body is wanted
             exchange.on_payload += lambda exchange, view: responder.on_payload(view)
 
     def title(self) -> str:
