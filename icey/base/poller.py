@@ -148,7 +148,7 @@ class EpollPoller:
         if self.ready.pop(fd, None) is not None:
             try:
                 self._epoll.unregister(fd)
-            except OSError:  # closed behind our back: epoll has forgotten it by itself
+            except OSError:  # closed behind our back: epoll has forgotten it
                 pass
 
     def close(self) -> None:

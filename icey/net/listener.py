@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .address import AddressLike
 
 BATCH = 64
-REST = 0.1  # seconds a listener out of descriptors waits
+REST = 0.1  # seconds without descriptors
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
                    getattr(errno, "WSAEMFILE", errno.EMFILE))  # Windows has a number of its own for sockets
 
@@ -61,7 +61,7 @@ class TCPListener(Handle):
     ) -> None:
         super().__init__(loop)
         self._backlog = backlog
-        self._to_the_end = False  # what comes before a close() has closed the socket is accepted, too
+        self._to_the_end = False  # what comes before the close is accepted, too
         self._last_look = False  # it is closing so
         self._interest = 0
         self._rest_timer: Optional[Timer] = None
@@ -143,7 +143,10 @@ class TCPListener(Handle):
         if bool(self._interest) != on:
             self._interest = READ if on else 0
             if on:
-                self.loop.poller.register(self.sock.fileno(), READ, self._ready)
+                try:
+                    self.loop.poller.register(self.sock.fileno(), READ, self._ready)
+                except OSError as exc:
+                    self._accept_failed(exc)
             else:
                 self.loop.poller.unregister(self.sock.fileno())
 
@@ -159,7 +162,7 @@ class TCPListener(Handle):
             sock, peer = self.sock.accept()
         except (BlockingIOError, InterruptedError):
             return False
-        except ConnectionError:  # gone before we came to it
+        except ConnectionError:  # it has gone
             return True
         except (OSError, MemoryError) as exc:
             self._accept_failed(exc)
@@ -175,7 +178,7 @@ class TCPListener(Handle):
         try:
             self.loop.poller.require_room(sock.fileno())
             stream = TCPSocket(self.loop, sock, peer)
-        except (OSError, MemoryError) as exc:  # none for one more: it goes, the others stay
+        except (OSError, MemoryError) as exc:  # none for one more: it goes
             sock.close()
             self._accept_failed(exc)
             return
@@ -184,7 +187,7 @@ class TCPListener(Handle):
         except Exception as exc:
             self.loop.report(exc, stream)
             stream.abort()
-        except BaseException:  # an interrupt: nobody may have taken it yet
+        except BaseException:  # an interrupt: it may be nobody's
             stream.abort()
             raise
 
@@ -233,9 +236,9 @@ class TCPListener(Handle):
             (path, *file), self._unlink = self._unlink, None
             try:
                 stat = os.stat(path)
-                if [stat.st_dev, stat.st_ino] == file:  # else another server has the path by now
+                if [stat.st_dev, stat.st_ino] == file:  # else another has the path by now
                     os.unlink(path)
-            except OSError:  # somebody else removed it
+            except OSError:  # somebody removed it
                 pass
         self.sock.close()  # last: until then nothing else has its inode
 
@@ -267,7 +270,7 @@ def _remove_stale(path: str) -> None:
     except OSError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # a listener that is only busy would have us wait
+        probe.setblocking(False)  # one that is only busy would have us wait
         try:
             probe.connect(path)
         except ConnectionRefusedError:

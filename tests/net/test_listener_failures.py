@@ -66,6 +66,31 @@ def test_where_the_poller_takes_no_more_it_rests_as_without_descriptors(loop, cl
     assert said == ["accept on %s: select() takes no more; trying again in 0.1 s" % listener.address]
 
 
+def test_where_others_have_taken_its_own_place_it_rests_on(loop, clock, said, reports, monkeypatch):
+    full = True
+    real = loop.poller.register
+
+    def register(fd, events, fn):
+        if full:
+            raise OSError(errno.EMFILE, "select() takes no more")
+        real(fd, events, fn)
+
+    listener = scripted(loop, None)
+    accepted = accepting(loop, listener)
+    listener.pause()
+    monkeypatch.setattr(loop.poller, "register", register)
+    listener.resume()
+    for _ in range(3):
+        turn(loop, 2)
+        clock.advance(listening.REST)
+    assert accepted == []
+    full = False
+    turn(loop, 3)
+    assert len(accepted) == 1
+    assert reports == []
+    assert said == ["accept on %s: select() takes no more; trying again in 0.1 s" % listener.address]
+
+
 def test_resumed_while_it_rests_it_tries_once_and_rests_on(loop, clock, said):
     """As a Server does when a connection ends: a failure then must not have it try in each turn."""
     listener = scripted(loop, too_many(), too_many(), None)
