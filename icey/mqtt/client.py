@@ -556,17 +556,22 @@ class Client(Handle):
     def _leave_when_done(self) -> None:
         """Says goodbye once all is out, and acknowledged."""
         connection = self.connection
-        if self.stage == UP and connection is not None and not self.outbox and not connection.stream.queued:
-            self.stage = PARTING
-            if self._watchdog is not None:
-                self._watchdog.stop()
-            connection.say_goodbye()
+        if self.stage != UP or connection is None:
+            return
+        if self.outbox or connection.stream.queued:
+            connection.flush()
+            connection.stream.last_taken()  # from here on the system's word is compared
+            return
+        self.stage = PARTING
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        connection.say_goodbye()
 
     def _close_due(self) -> Optional[float]:
         timeout, connection = self.limits.close_timeout, self.connection
         if timeout is None or connection is None or self.stage == PARTING or self.phase != CLOSING:
             return None
-        taken: float = connection.stream.last_taken() if connection.stream.unsent else 0.0
+        taken: float = connection.stream.last_taken()  # also of what the system holds: the PUBACKs come behind that
         return max(self._progress, taken) + timeout
 
     def _look(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import icey
 from tests.support import mqtt, streams
-from tests.support.mqtt import GOODBYE, puback, publish
+from tests.support.mqtt import ACCEPTED, GOODBYE, puback, publish
 from tests.support.streams import names
 
 debug, clock, reports, loop, site = mqtt.debug, mqtt.clock, mqtt.reports, mqtt.loop, mqtt.site
@@ -101,6 +101,44 @@ def test_a_broker_that_reads_slowly_is_not_left(site):
     broker.sock.close()
     site.until(lambda: client.closed)
     assert client.whole
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_broker_that_slowly_takes_what_the_system_has_of_a_message_is_not_left(site, send_queues, connected):
+    client = site.client(limits=icey.Limits(close_timeout=3))
+    broker = site.accept(answer=ACCEPTED if connected else None)
+    if connected:
+        site.until(lambda: client.connected)
+    send_queues[None] = 0
+    client.publish("t", b"x", qos=1)
+    client.close()
+    send_queues[None] = 60000  # as if it was long
+    if not connected:
+        broker.send(ACCEPTED)
+        site.until(lambda: client.connected)
+    site.turn(3)
+    assert not client.queued and client.inflight == 1, "the system has all of it"
+    for left in range(50000, -1, -10000):
+        send_queues[None] = left
+        site.wait(2.5)
+        assert not client.closed
+    broker.packet()
+    broker.send(puback(1))
+    assert broker.packet() == GOODBYE
+    broker.sock.close()
+    site.until(lambda: client.closed)
+    assert client.whole and "error" not in names(client.data)
+
+
+def test_a_broker_that_takes_nothing_of_what_the_system_has_is_left(site, send_queues):
+    client, broker = site.both(limits=icey.Limits(close_timeout=3))
+    send_queues[None] = 60000
+    client.publish("t", b"x", qos=1)
+    client.close()
+    site.wait(2.9)
+    assert not client.closed
+    site.wait(0.2)
+    assert client.closed and names(client.data) == ["error", "close"]
 
 
 def test_a_connection_lost_on_the_way_is_told_where_messages_were_left(site):
