@@ -746,9 +746,12 @@ class ClientConnection(RequestListener, ResponseListener, InState, Handle):
     def finish(self) -> None:
         """As Handle.finish. The stream comes first in the loop's closing phase: it is closed when on_close comes."""
         if self.phase < FINISHING:
+            stream, idle = self.stream, self._state is IDLE
             self._let_go()
-            if self.stream is not None:
-                self.stream.abort()
+            if stream is not None:
+                if idle and not stream.unsent and not stream.phase:
+                    stream.part()  # both sides have all: an end, and no cut
+                stream.abort()
         super().finish()
 
     def silence(self) -> None:

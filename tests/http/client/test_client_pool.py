@@ -615,6 +615,25 @@ def test_close_of_an_idle_client(raw, loop):
     assert not loop.handles
 
 
+@pytest.mark.parametrize("how", ["close", "abort", "connection", "loop"])
+def test_an_idle_connection_that_is_given_up_ends_and_is_not_cut(raw, loop, debug, how):
+    """A server may still be reading the request that it has answered: a reset would take that from it."""
+    client = raw.client()
+    call = raw.ask("POST", body=b"data")
+    server = raw.accept()
+    server.answer(b"x")
+    call.answer()
+    if how == "loop":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # in debug mode: it is still open
+            loop.close()
+    elif how == "connection":
+        next(iter(client.pool.connections)).abort()
+    else:
+        getattr(client, how)()
+    assert not server.at_reset()
+
+
 def test_a_redirect_after_close_is_still_followed(raw):
     client = raw.client()
     call = raw.get()

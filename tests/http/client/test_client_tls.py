@@ -181,6 +181,18 @@ TOLD = {
 }
 
 
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_an_idle_connection_that_is_given_up_says_close_notify(raw, secure, context, how):
+    client = raw.client(tls=context)
+    call = raw.ask(client=client, url=raw.url(scheme="https"))
+    server = secure()
+    server.reply(b"hello")
+    call.answer()
+    getattr(client, how)()
+    raw.until(lambda: client.closed)
+    assert server.read_all() == b""  # not ssl.SSLEOFError
+
+
 def over_tls(raw, secure, context):
     """A transaction over TLS, and its server's end, which has the request."""
     conn = raw.connection(url=raw.url(scheme="https"), tls=context)
