@@ -19,8 +19,8 @@ Rules
   client before all had it: a broker sends it again when the session is resumed.
 - Subscriptions are the client's: where the broker has no session any more, it is asked for them again.
 - close() sends what waits (where the client rests it connects at once for that), awaits the PUBACKs, and sends DISCONNECT; a
-  broker that takes and acknowledges nothing for limits.close_timeout seconds is left all the same, and on_error tells. abort()
-  sends nothing: the broker publishes the will.
+  broker that takes and acknowledges nothing for limits.close_timeout seconds is left all the same, and on_error tells. Where
+  CONNECT is out, and with it a will, its answer is awaited. abort() sends nothing: the broker publishes the will.
 
 NEW -> TRYING -> UP -> RESTING -> TRYING ..., UP -> PARTING (DISCONNECT is out) -> OVER; OVER from anywhere.
 
@@ -45,7 +45,7 @@ from ..base.timer import seconds
 from ..base.watchdog import Watchdog
 from . import packets
 from .broker import Broker
-from .connection import MqttConnection, tls_parts
+from .connection import ASKING, MqttConnection, tls_parts
 from .errors import MqttRefused
 from .outbox import Message, Outbox
 from .packets import DUP, QOS_1, RETAIN
@@ -537,7 +537,9 @@ class Client(Handle):
         self.whole = True
         self._holders.clear()
         resting = self.stage == RESTING
-        if self.loop.closed or self.stage == NEW or ((resting or self.stage == TRYING) and not self.outbox):
+        connection = self.connection
+        asking = self.will is not None and connection is not None and connection.link == ASKING  # the broker may have the will
+        if self.loop.closed or self.stage == NEW or ((resting or self.stage == TRYING) and not (self.outbox or asking)):
             self.finish()
             return
         if resting and self._timer is None:  # there is no next try, as on_disconnect has just told
@@ -580,8 +582,9 @@ class Client(Handle):
 
     def _close_late(self) -> None:
         self._fail_close(Deadline(
-            "close: %d messages not sent, %d not acknowledged, %d bytes not taken within %g s"
-            % (len(self.outbox.waiting), self.inflight, self.queued - self.outbox.size, self.limits.close_timeout or 0)))
+            "close: %s%d messages not sent, %d not acknowledged, %d bytes not taken within %g s"
+            % ("not connected, " if self.stage == TRYING else "", len(self.outbox.waiting), self.inflight,
+               self.queued - self.outbox.size, self.limits.close_timeout or 0)))
         self.finish()
 
     def _fail_close(self, exc: Exception) -> None:

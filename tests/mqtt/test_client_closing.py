@@ -235,6 +235,35 @@ def test_close_without_anything_to_send_is_at_once(site, when):
     assert client.data == [("close",)] and client.whole
 
 
+def test_a_broker_that_may_have_the_will_is_told_goodbye(site):
+    client = site.client(will=("gone", b"x"))
+    broker = site.accept(answer=None)
+    client.close()
+    broker.send(ACCEPTED)
+    assert broker.packet() == GOODBYE
+    broker.sock.close()
+    site.until(lambda: client.closed)
+    assert client.data == [("close",)] and client.whole
+
+
+@pytest.mark.parametrize("answer", ["none", "refused", "end"])
+def test_a_broker_that_may_have_the_will_and_does_not_accept(site, answer):
+    client = site.client(will=("gone", b"x"), limits=icey.Limits(close_timeout=3))
+    broker = site.accept(answer=None)
+    client.close()
+    site.turn(3)
+    assert not client.closed
+    if answer == "none":
+        site.wait(3.1)
+    elif answer == "refused":
+        broker.send(b"\x20\x02\x00\x05")
+    else:
+        broker.sock.close()
+    site.until(lambda: client.closed)
+    assert names(client.data) == (["error", "close"] if answer == "none" else ["close"])
+    assert answer != "none" or "not connected" in str(client.data[0][1])
+
+
 @pytest.mark.parametrize("when", ["before start", "connecting", "up", "closing", "closed"])
 def test_abort_at_any_time(site, when):
     if when in ("up", "closing", "closed"):
