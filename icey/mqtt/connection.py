@@ -57,7 +57,7 @@ class MqttConnection(StreamProtocol, MqttObserver):
 
     __slots__ = (
         "client", "core", "stream", "link", "gathered", "held", "number", "unsent", "_out", "_dones", "_due", "_pending",
-        "_ended", "_asked", "_behind", "_came", "_sent", "_since", "_timer", "_watchdog", "_most", "_choked",
+        "_ended", "_asked", "_behind", "_came", "_sent", "_since", "_taken", "_timer", "_watchdog", "_most", "_choked",
     )
 
     STATES = {"link": LINKS}
@@ -81,6 +81,7 @@ class MqttConnection(StreamProtocol, MqttObserver):
         self._asked = False  # a ping is out, and nothing has come since
         self._behind = False  # it waits behind something that the broker had still to take, when that was looked at last
         self._came = self._sent = self._since = client.loop.now
+        self._taken = 0.0  # until when what the broker took of ours is known, since the ping
         self._timer: Optional[Timer] = None
         self._watchdog = Watchdog(client.loop, self._late_at, self._late, self._look)
         self._most = max(1, min(MOST_GATHERED, client.limits.high_water))
@@ -356,9 +357,9 @@ class MqttConnection(StreamProtocol, MqttObserver):
         if due <= now:
             due = now + rest
             if not self._asked:
-                stream.note_taken()  # from here on the system's word is compared
+                stream.last_taken()  # from here on the system's word is compared
                 self._asked, self._behind = True, bool(stream.outstanding or self._out)
-                self._since = max(self._came, now - rest)
+                self._since, self._taken = max(self._came, now - rest), now
                 self._watchdog.watch()
             self.put(packets.PING)
         self._timer = loop.call_later(due - now, self._beat)
@@ -383,8 +384,9 @@ class MqttConnection(StreamProtocol, MqttObserver):
         stream.look()
         if self.stream is not None and self._asked and self._behind:
             taken = stream.last_taken()
-            if taken > self._since:
-                self._since, self._behind = taken, stream.outstanding
+            if taken > self._taken:  # and not what it took before the ping
+                self._since = self._taken = taken
+                self._behind = stream.outstanding
 
     def _late(self) -> None:
         if self.link == ASKING:

@@ -135,3 +135,31 @@ def test_a_ping_unanswered_is_asked_once(site):
     client, broker = site.both(keep_alive=10)
     site.wait(13)
     assert broker.packet() == PING and broker.quiet()
+
+
+@pytest.mark.parametrize("before", [None, 0, 60000])
+def test_a_broker_that_is_gone_with_something_on_its_way_has_no_more_time(site, clock, send_queues, before):
+    """before: what the system had of ours at an earlier ping. That it has less now is nothing that was taken since."""
+    client, broker = site.both(keep_alive=10)
+    if before is not None:
+        send_queues[None] = before
+        site.wait(8)
+        broker.send(PONG)
+        site.turn(3)
+    heard = clock()
+    client.publish("t", b"x")
+    send_queues[None] = 100
+    while client.connected:
+        site.wait(0.5)
+    assert clock() - heard <= 15
+
+
+def test_a_broker_that_takes_what_the_system_has_before_the_ping_is_not_blamed(site, send_queues):
+    client, broker = site.both(keep_alive=10)
+    for left in range(60000, 0, -5000):
+        send_queues[None] = left
+        site.wait(5)
+        assert client.connected
+    while client.connected:
+        site.wait(1)
+    assert names(client.data) == ["disconnect"]
