@@ -38,7 +38,7 @@ LARGE_READ_SIZE = 262144  # what is lent at most, while a stream fills its reads
 LEAD = 2048  # bytes in front of what a read fills: see ReadBuffer
 CALM = 256  # lent reads in a row that did not fill a small buffer, until the large one goes
 BLOCK = 65536
-MOST_SEGMENTS = 64  # of one sendmsg: IOV_MAX
+MOST_SEGMENTS = 64  # of one sendmsg: IOV_MAX is at least 16, 1024 on Linux
 JOIN_BELOW = 16384  # parts smaller than this together are joined: one copy is cheaper than a vector
 GATHER_BELOW = 1024  # bytes: smaller parts of a queue gather, where there are many
 FEW = 64  # segments of a queue that are not counted, nor gathered
@@ -221,7 +221,7 @@ class ReadBuffer:
 
 
 class Lent(bytearray):
-    """What debug mode lends."""
+    """What debug mode lends: known by its class, also where more is lent meanwhile."""
 
     __slots__ = ()
 
@@ -328,7 +328,7 @@ def _memory(view: memoryview) -> Any:
 def let_go(parts: Iterable[Data], kept: Iterable[Data] = ()) -> None:
     """Ends those of the views `parts`, which must be ours, that are not among `kept`: their owner may resize what they show.
 
-    CPython ends them by itself.
+    CPython ends them by itself, with the last that knows them. Elsewhere they would last until the collector comes.
     """
     if not _TELLS_EXPORTS:
         stay = set(map(id, kept))

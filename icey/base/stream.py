@@ -423,7 +423,7 @@ class Stream(Handle):
             before = self.taken_at
             self.flush()
             if self._held_back is not None and self.queue:
-                self.taken_at = before  # buffers stretch a little for a peer that takes nothing
+                self.taken_at = before  # the system tells more: its buffers stretch a little for a peer that takes nothing
         if self.reader is not None:
             self.reader(0)
 

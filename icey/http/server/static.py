@@ -24,6 +24,7 @@ Rules:
 - A folder answers with its index file, else its listing (403 if that is off); without its slash at the end it
   redirects there.
 - Only regular files are opened for good; the open itself never waits (a FIFO without a writer would, for ever).
+- A listing is made in slices of SLICE seconds, one in a turn of the loop.
 - What is said of a file (validators, type) is remembered for as long as the system, asked each time, says the same of it.
 - A file that lies compressed beside itself, `x.br` or `x.gz` beside `x` and not older, is sent so to a client that takes it.
 - A small file is read and answered at once; a larger one is handed to the engine piece by piece, exactly as many bytes
