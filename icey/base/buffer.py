@@ -328,7 +328,7 @@ def _memory(view: memoryview) -> Any:
 def let_go(parts: Iterable[Data], kept: Iterable[Data] = ()) -> None:
     """Ends those of the views `parts`, which must be ours, that are not among `kept`: their owner may resize what they show.
 
-    CPython ends them by itself, with the last that knows them. Elsewhere they would last until the collector comes.
+    CPython ends them by itself. Elsewhere they would last until the collector comes.
     """
     if not _TELLS_EXPORTS:
         stay = set(map(id, kept))
@@ -345,10 +345,16 @@ def rest_from(part: Data, start: int) -> memoryview:
 
 def kept_view(slots: Iterable[Any]) -> BorrowError:
     """The error for a slot, one of these (functions, or as attached to a signal), that kept its view."""
-    who = ", ".join(debug.place(getattr(slot, "was", slot)) for slot in slots)
-    return BorrowError("a receive view, or something made from it, outlived its callback: %s" % who,
+    return BorrowError("a receive view, or something made from it, outlived its callback: %s" % ", ".join(map(_holder, slots)),
                        "copy what you keep, bytes(view), or hand it on at once with send_owned(view)",
                        "receive buffers are borrowed")
+
+
+def _holder(slot: Any) -> str:
+    """Names who may have kept a view: a source that passed it on says who."""
+    slot = getattr(slot, "was", slot)
+    source = getattr(slot, "__self__", slot)
+    return source.stands_for if hasattr(type(source), "stands_for") else debug.place(slot)
 
 
 class Segment:

@@ -84,9 +84,8 @@ def place(fn: Any) -> str:
     """
     inner = _inner(fn)
     code = code_of(fn)
-    others = getattr(getattr(fn, "__self__", inner), "stands_for", "")
-    name = others or getattr(inner, "__qualname__", None) or type(inner).__qualname__ + " object"
-    if others or not hasattr(code, "co_filename"):  # built into PyPy
+    name = getattr(inner, "__qualname__", None) or getattr(inner, "stands_for", None) or type(inner).__qualname__ + " object"
+    if not hasattr(code, "co_filename"):  # as of what is built into PyPy
         return str(name)
     return "%s (%s:%d)" % (name, code.co_filename, code.co_firstlineno)
 

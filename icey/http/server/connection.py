@@ -12,7 +12,7 @@ states are in states.py. Beside them:
                  DRAINING    the request was answered before; the rest is dropped, within bounds
     exchange     the answer's side: its stages are in exchange.py
     held by      `_paused`: the application does not want the body now; `_choked`: the client does not read its answers, so its
-                 next requests wait. Each may hold the parser alone, or both.
+                 next requests wait.
 
 How it is fast: all answers of one readable burst are gathered in `_out` and go out in one send. A request that is read whole
 (and is neither HEAD nor CONNECT) is `quick`: its answer takes the short way, `answer` or `answer_head`, with a head that is
