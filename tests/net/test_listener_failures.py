@@ -10,6 +10,7 @@ import icey
 from icey.net import listener as listening
 from tests.support import streams
 from tests.support.accepting import accepting, scripted
+from tests.support.programs import without_slowness
 from tests.support.streams import names, turn, watch
 
 debug, clock, reports, loop = streams.debug, streams.clock, streams.reports, streams.loop
@@ -261,5 +262,5 @@ def test_really_out_of_descriptors_it_recovers(debug):
     assert done.returncode == 0, done.stderr
     first, last = map(int, done.stdout.split())
     assert 0 < first < last == 8
-    lines = done.stderr.splitlines()
+    lines = without_slowness(done.stderr).splitlines()
     assert len(lines) == 1 and "accept on 127.0.0.1:" in lines[0]
