@@ -125,8 +125,8 @@ class Table:
             if isinstance(node, ast.ImportFrom) and node.level:
                 left = [one for one in node.names if self._reaches(node, one, kept)]
                 if len(left) < len(node.names):
-                    text = "    from %s import %s\n" % (
-                        "." * node.level + (node.module or ""), ", ".join("%s as %s" % (one.name, one.name) for one in left))
+                    names = (one.name + (" as " + one.asname if one.asname else "") for one in left)
+                    text = "    from %s import %s\n" % ("." * node.level + (node.module or ""), ", ".join(names))
                     gone.append((node.lineno - 1, node.end_lineno or node.lineno, [text] if left else []))
         if len(gone) == len(block.body) and not any(text for _, _, text in gone):
             gone[0] = (*gone[0][:2], ["    pass\n"])

@@ -101,6 +101,15 @@ def test_a_block_of_which_nothing_is_left_can_still_be_parsed(toy):
     assert made.trimmed(["p/__init__.py"], "again %s").startswith(b"if TYPE_CHECKING:\n    pass\n_HOME = {")
 
 
+def test_of_an_import_the_names_stay_that_are_there(toy):
+    from icey.tools.vendor.tables import Table
+    source = (b"if TYPE_CHECKING:\n    from . import (\n        a as a,\n        b as b,\n        c as d,\n    )\n"
+              b"_HOME = {\n}\n_LEFT_OUT = {}\n")
+    made = Table("p/__init__.py", source, {"p/__init__.py", "p/a.py", "p/b.py", "p/c.py"})
+    assert made.trimmed(["p/__init__.py", "p/a.py", "p/c.py"], "again %s").startswith(
+        b"if TYPE_CHECKING:\n    from . import a as a, c as d\n_HOME = {")
+
+
 def test_a_whole_copy_has_the_files_as_they_are(toy):
     plan = toy.plan(tools=True)
     assert all(plan.read(path).decode() == vendoring.TOY[path] for path in plan.files)
