@@ -204,6 +204,13 @@ class Site(Turning):
         self.until(lambda: not server.connections)
         return True
 
+    def wait_for_cuts(self):
+        """Some times write_timeout, as long as there is a connection: what was taken before may be acknowledged late, in real
+        time, and what the client's system takes in between earns it another one."""
+        for _ in range(20):
+            if self.server.connections:
+                self.wait(31.0)
+
     def close(self):
         for client in self.clients:
             client.close()

@@ -155,13 +155,19 @@ def test_sessions_are_few(raw, secure, context, monkeypatch):
         assert len(client.pool._sessions) == 1
 
 
-@pytest.mark.parametrize("how", ["close", "cut"])
-def test_an_idle_connection_that_its_server_closed_is_noticed(raw, secure, context, how):
+def idle(raw, secure, context):
+    """A client, and the server's end of its connection, whose one request is answered."""
     client = raw.client(tls=context)
     call = raw.ask(client=client, url=raw.url(scheme="https"))
-    first = secure()
-    first.reply(b"x")
-    call.answer()
+    server = secure()
+    server.reply(b"hello")
+    assert call.answer().body == b"hello"
+    return client, server
+
+
+@pytest.mark.parametrize("how", ["close", "cut"])
+def test_an_idle_connection_that_its_server_closed_is_noticed(raw, secure, context, how):
+    client, first = idle(raw, secure, context)
     getattr(first, how)()
     call = raw.ask("POST", client=client, url=raw.url(scheme="https"), body=b"data")  # not to be lost
     second = secure()
@@ -183,11 +189,7 @@ TOLD = {
 
 @pytest.mark.parametrize("how", ["close", "abort"])
 def test_an_idle_connection_that_is_given_up_says_close_notify(raw, secure, context, how):
-    client = raw.client(tls=context)
-    call = raw.ask(client=client, url=raw.url(scheme="https"))
-    server = secure()
-    server.reply(b"hello")
-    call.answer()
+    client, server = idle(raw, secure, context)
     getattr(client, how)()
     raw.until(lambda: client.closed)
     assert server.read_all() == b""  # not ssl.SSLEOFError
@@ -233,10 +235,7 @@ def test_bytes_that_come_later_end_an_idle_connection(raw, secure, context, extr
 
 def next_on_its_own(raw, secure, context, spoil):
     """What `spoil` does to an idle connection leaves the request that comes next a connection of its own."""
-    call = raw.ask(client=raw.client(tls=context), url=raw.url(scheme="https"))
-    server = secure()
-    server.reply(b"hello")
-    assert call.answer().body == b"hello"
+    _, server = idle(raw, secure, context)
     spoil(server)
     call = raw.ask("POST", url=raw.url(scheme="https"), body=b"data")
     second = secure()

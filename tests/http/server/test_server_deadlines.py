@@ -283,13 +283,6 @@ def big(exchange):
     exchange.respond(200, bytes(300000))
 
 
-def wait_until_gone(site):
-    """Some times write_timeout: what was taken before may be acknowledged late, in real time, and earns it another one."""
-    for _ in range(20):
-        if site.server.connections:
-            site.wait(31.0)
-
-
 def test_a_reader_that_stops_reading_is_aborted(site, send_queues):
     send_queues.real()
     closed = []
@@ -305,7 +298,7 @@ def test_a_reader_that_stops_reading_is_aborted(site, send_queues):
     client.ask()
     site.wait(29.0)
     assert closed == []
-    wait_until_gone(site)
+    site.wait_for_cuts()
     assert len(closed) == 1
     assert not site.server.connections
 
@@ -317,7 +310,7 @@ def test_a_pipeline_of_a_reader_that_stops_reading_is_aborted(site, send_queues)
     client.send(http.request() * 50)
     site.wait(29.0)
     assert site.server.connections
-    wait_until_gone(site)
+    site.wait_for_cuts()
     assert not site.server.connections
 
 
@@ -379,7 +372,7 @@ def test_a_closing_connection_whose_client_does_not_read_is_aborted(site, send_q
     client.ask("GET", "/", "Connection: close")
     site.wait(29.0)
     assert site.server.connections
-    wait_until_gone(site)
+    site.wait_for_cuts()
     assert not site.server.connections
 
 

@@ -500,28 +500,30 @@ def test_behind_an_answer_whose_request_is_still_read(site, linger):
         assert client.at_end()
 
 
-def test_without_a_linger_an_answer_that_had_begun_is_the_last(site):
+def one_begun(site):
+    """A server, and a client whose answer has begun, and its exchange."""
     server = site.serve()
     exchanges = begun(server)
     client = site.client()
     client.ask()
     site.until(lambda: exchanges)
+    return server, client, exchanges[0]
+
+
+def test_without_a_linger_an_answer_that_had_begun_is_the_last(site):
+    server, client, exchange = one_begun(site)
     server.stop(10.0, linger=0)
     site.wait(1.0)
-    exchanges[0].end()
+    exchange.end()
     assert client.answer().body == b"a"
     assert client.at_end()
 
 
 def test_who_may_still_ask_when_the_drain_is_over_is_not_cut(site):
-    server = site.serve()
-    exchanges = begun(server)
-    client = site.client()
-    client.ask()
-    site.until(lambda: exchanges)
+    server, client, exchange = one_begun(site)
     server.stop(10.0)
     site.wait(9.75)
-    exchanges[0].end()
+    exchange.end()
     assert client.answer().body == b"a"
     site.wait(0.25)
     assert client.at_end()

@@ -34,13 +34,26 @@ def shop(tmp_path):
     return tmp_path
 
 
-class Serving:
-    """`python3 -m icey wsgi` with these arguments, in a process that is ended with the block."""
+PASSED = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
-    def __init__(self, *arguments, cwd=None):
-        self.process = subprocess.Popen([sys.executable, "-m", "icey", "wsgi", *map(str, arguments)], cwd=str(cwd),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        universal_newlines=True)
+
+class Serving:
+    """`python3 -m icey wsgi` with these arguments, in a process that is ended with the block.
+
+    passed: a socket that is passed as systemd does."""
+
+    def __init__(self, *arguments, cwd=None, passed=None):
+        command = [sys.executable, "-m", "icey", "wsgi", *map(str, arguments)]
+        options = {}
+        if passed is not None:
+            command = [sys.executable, "-c", PASSED, str(passed.fileno()), *command]
+            options["pass_fds"] = [passed.fileno()]
+        self.process = subprocess.Popen(command, cwd=str(cwd), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, universal_newlines=True, **options)
         self.first = self.process.stdout.readline()
         found = re.search(r"https?://([^:/]+):(\d+)/", self.first)
         self.port = int(found.group(2)) if found else None
@@ -137,13 +150,6 @@ def test_reload_starts_anew(shop):
         assert serving.end()[0] == ORDERLY
 
 
-PASSED = """import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.executable, [sys.executable, "-m", "icey", "wsgi", "shop:app", "0", "--reload", "-q"])
-"""
-
-
 @pytest.mark.needs("fork")
 def test_reload_stays_on_the_unix_socket_that_systemd_opened(shop):
     """Nobody else would make it anew."""
@@ -159,12 +165,9 @@ def test_reload_stays_on_the_unix_socket_that_systemd_opened(shop):
     with socket.socket(socket.AF_UNIX) as systemd:
         systemd.bind(path)
         systemd.listen()
-        serving = Serving.__new__(Serving)
-        serving.process = subprocess.Popen(
-            [sys.executable, "-c", PASSED, str(systemd.fileno())], cwd=str(shop), pass_fds=[systemd.fileno()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        serving = Serving("shop:app", "0", "--reload", "-q", cwd=shop, passed=systemd)
     with serving:
-        assert path in serving.process.stdout.readline() and answer()[:2] == b"1 "
+        assert path in serving.first and answer()[:2] == b"1 "
         for version in (2, 3):
             changed(shop / "shop.py", "VERSION = %d%s\n" % (version, version * "#") + APP)
             assert serving.says("Serving again") and answer()[:2] == b"%d " % version
